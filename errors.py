@@ -1,0 +1,12 @@
+"""The one error type that a user is meant to see. Every package may import this module; it imports nothing."""
+
+
+class UserError(Exception):
+    """Something the user can mend: a wrong argument, a missing or broken file, an unknown name.
+
+    The message is one line that names the file or value, says what would be right and, where one helps, the next
+    command. Scripts print it and exit with code 2; anything else that escapes is a bug of ours and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
