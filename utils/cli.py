@@ -1,0 +1,64 @@
+"""What every script shares: the parser, the common flags, and how errors reach the user."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line and exit with code 2; the description is the script's docstring."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def add_config_flags(parser: argparse.ArgumentParser) -> None:
+    """`--dataset NAME` and the repeatable `--set file.section.key=value`."""
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="a folder of config/, for example RAVDESS")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="FILE.SECTION.KEY=VALUE",
+        help="change one configuration value, for example --set train.optimizer.batch_size=16 (repeatable)",
+    )
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number above zero."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def available_cpus() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Call a script's main and exit: 0 (or what main returns), 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        sys.exit(main(argv) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` closed our output: nothing left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
