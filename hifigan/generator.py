@@ -1,0 +1,74 @@
+"""The HiFi-GAN generator with weight norm already folded; layer names are those of the published checkpoints."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hifigan.architecture import Architecture
+
+_SLOPE = 0.1  # of the leaky ReLUs, but for the last one, which keeps PyTorch's 0.01 (so trained, so kept)
+
+
+def _same_conv(channels: int, size: int, dilation: int) -> nn.Conv1d:
+    return nn.Conv1d(channels, channels, size, dilation=dilation, padding=dilation * (size - 1) // 2)
+
+
+class ResBlock1(nn.Module):
+    """Per dilation: a dilated and a plain convolution, added to their input (paper figure 1, right)."""
+
+    def __init__(self, channels: int, size: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(_same_conv(channels, size, dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(_same_conv(channels, size, 1) for _ in dilations)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, samples), shape kept
+        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
+            x = x + plain(F.leaky_relu(dilated(F.leaky_relu(x, _SLOPE)), _SLOPE))
+        return x
+
+
+class ResBlock2(nn.Module):
+    """Per dilation: one dilated convolution, added to its input (version 3)."""
+
+    def __init__(self, channels: int, size: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(_same_conv(channels, size, dilation) for dilation in dilations)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, samples), shape kept
+        for dilated in self.convs:
+            x = x + dilated(F.leaky_relu(x, _SLOPE))
+        return x
+
+
+class Generator(nn.Module):
+    """Log-mel spectrogram [B, num_mels, T] (natural log) -> waveform [B, T * hop_length] within [-1, 1]."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        block = ResBlock1 if architecture.resblock == 1 else ResBlock2
+        channels = architecture.upsample_initial_channel
+        self.conv_pre = nn.Conv1d(architecture.num_mels, channels, 7, padding=3)
+        self.ups = nn.ModuleList()
+        self.resblocks = nn.ModuleList()
+        for rate, size in zip(architecture.upsample_rates, architecture.upsample_kernel_sizes, strict=True):
+            self.ups.append(nn.ConvTranspose1d(channels, channels // 2, size, rate, padding=(size - rate) // 2))
+            channels //= 2
+            for kernel, dilations in zip(
+                architecture.resblock_kernel_sizes, architecture.resblock_dilation_sizes, strict=True
+            ):
+                self.resblocks.append(block(channels, kernel, dilations))
+        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.conv_pre(mel)  # (B, channels, T)
+        parallel = len(self.architecture.resblock_kernel_sizes)
+        for stage, upsample in enumerate(self.ups):
+            x = upsample(F.leaky_relu(x, _SLOPE))  # (B, channels / 2, samples * rate)
+            fused = self.resblocks[stage * parallel](x)
+            for index in range(1, parallel):
+                fused = fused + self.resblocks[stage * parallel + index](x)
+            x = fused / parallel
+        return torch.tanh(self.conv_post(F.leaky_relu(x))).squeeze(1)
