@@ -1,0 +1,131 @@
+"""train.txt and val.txt (`basename|speaker|{PH PH …}|raw text`), speakers.json and emotions.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import UserError
+from utils.files import read_json, write_json, write_text
+
+MADE_BY = "preprocess.py"
+
+
+def emotion_of(name: str) -> str:
+    """The emotion that an utterance's name begins with: "angry-strong-01-02-Actor_05" -> "angry"."""
+    return name.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance as the metadata files name it."""
+
+    name: str  # file name without suffix; begins with the emotion
+    speaker: str
+    phones: tuple[str, ...]  # ARPAbet with stress, and sp, spn, sil
+    text: str  # as spoken, not normalised
+
+    @property
+    def emotion(self) -> str:
+        return emotion_of(self.name)
+
+
+def read_metadata(path: Path) -> list[Entry]:
+    """Read train.txt or val.txt; empty lines are skipped.
+
+    Raises UserError when the file is missing or not UTF-8, or, as "file:line: …", when a line is malformed or names
+    an utterance a second time.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run {MADE_BY}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable as UTF-8 text ({error}); make it again with {MADE_BY}") from error
+    entries: dict[tuple[str, str], Entry] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        entry = _parse_line(line.strip(), f"{path}:{number}")
+        if (entry.speaker, entry.name) in entries:
+            raise UserError(f"{path}:{number}: {entry.name} of {entry.speaker} is listed twice")
+        entries[entry.speaker, entry.name] = entry
+    return list(entries.values())
+
+
+def _parse_line(line: str, place: str) -> Entry:
+    parts = line.split("|", maxsplit=3)  # the text may hold a bar
+    if len(parts) != 4:
+        raise UserError(f"{place}: expected basename|speaker|{{PH PH …}}|raw text, got {line[:80]!r}")
+    name, speaker, braced, text = parts
+    for part, value in (("basename", name), ("speaker", speaker)):
+        if not value or "/" in value or value.startswith("."):
+            raise UserError(f"{place}: the {part} {value!r} is not a file name")
+    phones = braced[1:-1].split()
+    if not (braced.startswith("{") and braced.endswith("}") and phones):
+        raise UserError(f"{place}: expected phones in braces like {{K IH1 D Z}}, got {braced[:80]!r}")
+    return Entry(name, speaker, tuple(phones), text)
+
+
+def write_metadata(path: Path, entries: Iterable[Entry]) -> None:
+    """Write train.txt or val.txt atomically, in the order given. Line breaks inside a text become spaces."""
+    lines = [
+        f"{entry.name}|{entry.speaker}|{{{' '.join(entry.phones)}}}|{' '.join(entry.text.split())}\n"
+        for entry in entries
+    ]
+    write_text(path, "".join(lines))
+
+
+@dataclass(frozen=True)
+class IdMaps:
+    """Numbers of speakers and emotions. They are 0 … n-1 in sorted order of the names, so that runs agree on them."""
+
+    speakers: dict[str, int]
+    emotions: dict[str, int]
+
+    @classmethod
+    def of(cls, speakers: Iterable[str], emotions: Iterable[str]) -> IdMaps:
+        """Number the given names, which may repeat."""
+        return cls(_number(speakers), _number(emotions))
+
+    @classmethod
+    def load(cls, folder: Path) -> IdMaps:
+        """Read speakers.json and emotions.json; UserError when one is missing or is not a map of names to 0 … n-1."""
+        return cls(_read_map(folder / "speakers.json"), _read_map(folder / "emotions.json"))
+
+    def save(self, folder: Path) -> None:
+        """Write speakers.json and emotions.json into `folder`."""
+        write_json(folder / "speakers.json", self.speakers)
+        write_json(folder / "emotions.json", self.emotions)
+
+    def speaker_id(self, name: str) -> int:
+        """Number of a speaker; UserError with the known ones otherwise."""
+        return _look_up("speaker", name, self.speakers)
+
+    def emotion_id(self, name: str) -> int:
+        """Number of an emotion; UserError with the known ones otherwise."""
+        return _look_up("emotion", name, self.emotions)
+
+
+def _number(names: Iterable[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(sorted(set(names)))}
+
+
+def _read_map(path: Path) -> dict[str, int]:
+    value = read_json(path, MADE_BY)
+    numbers: Sequence[object] = list(value.values()) if isinstance(value, dict) else []
+    if (
+        not numbers
+        or any(type(number) is not int for number in numbers)
+        or sorted(map(str, numbers)) != sorted(map(str, range(len(numbers))))
+    ):
+        raise UserError(f"{path}: expected names numbered 0 … n-1, got {json.dumps(value)[:80]}; run {MADE_BY}")
+    return dict(value)
+
+
+def _look_up(kind: str, name: str, numbers: dict[str, int]) -> int:
+    if name not in numbers:
+        raise UserError(f"unknown {kind} {name!r}; known: {', '.join(numbers)}")
+    return numbers[name]
