@@ -1,0 +1,16 @@
+"""The acoustic model, its loss and its learning-rate schedule. Nothing here reads a file or a configuration."""
+
+from model.acoustic_model import AcousticModel, ModelOutput, ModelSizes, count_parameters
+from model.loss import LossCounts, Losses, TrainingLoss
+from model.schedule import learning_rate
+
+__all__ = [
+    "AcousticModel",
+    "LossCounts",
+    "Losses",
+    "ModelOutput",
+    "ModelSizes",
+    "TrainingLoss",
+    "count_parameters",
+    "learning_rate",
+]

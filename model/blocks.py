@@ -1,0 +1,170 @@
+"""The blocks that encoder, duration predictor and decoder are built of. Tensors are [B, T, C]; masks True = padding."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.lightweight_conv import LightweightConv
+
+
+def xavier_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """nn.Linear with Xavier-uniform weights and zero bias."""
+    linear = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def sinusoid_table(positions: int, channels: int) -> Tensor:
+    """[positions, channels] position encoding: sines at even, cosines at odd channels, base 10000."""
+    channel = torch.arange(channels, dtype=torch.float64)
+    rates = 10000.0 ** (-2 * (channel // 2) / channels)
+    angles = torch.arange(positions, dtype=torch.float64)[:, None] * rates
+    even = torch.arange(channels) % 2 == 0
+    return torch.where(even, angles.sin(), angles.cos()).float()
+
+
+class SinusoidPositions(nn.Module):
+    """Adds a sinusoid table to its input. Inputs longer than the stored table get a longer one computed.
+
+    The table is a fixed function of its size, so it is no part of the state dict.
+    """
+
+    table: Tensor
+
+    def __init__(self, positions: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoid_table(positions, channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, C] -> [B, N, C]."""
+        length, channels = x.shape[1:]
+        if length <= self.table.shape[0]:
+            return x + self.table[:length]
+        return x + sinusoid_table(length, channels).to(x.device)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention without biases; residual and LayerNorm behind it."""
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = xavier_linear(channels, channels, bias=False)
+        self.key = xavier_linear(channels, channels, bias=False)
+        self.value = xavier_linear(channels, channels, bias=False)
+        self.output = xavier_linear(channels, channels, bias=False)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, N, C], mask [B, N] -> [B, N, C]; nobody attends to padding."""
+        query, key, value = (
+            linear(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, C / heads)
+            for linear in (self.query, self.key, self.value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=~mask[:, None, None, :])
+        attended = attended.transpose(1, 2).flatten(2)  # (B, N, C)
+        return self.norm(self.dropout(self.output(attended)) + x)
+
+
+class ConvFeedForward(nn.Module):
+    """conv -> ReLU -> conv over time; residual and LayerNorm behind it."""
+
+    def __init__(self, channels: int, filters: int, kernel_sizes: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        first, second = kernel_sizes
+        self.conv_in = nn.Conv1d(channels, filters, first, padding=first // 2)
+        self.conv_out = nn.Conv1d(filters, channels, second, padding=second // 2)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, C] -> [B, N, C]."""
+        hidden = self.conv_out(F.relu(self.conv_in(x.transpose(1, 2)))).transpose(1, 2)
+        return self.norm(self.dropout(hidden) + x)
+
+
+class FFTBlock(nn.Module):
+    """Feed-forward Transformer block (FastSpeech, arXiv 1905.09263): self-attention, then convolutions."""
+
+    def __init__(self, channels: int, heads: int, filters: int, kernel_sizes: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        self.attention = SelfAttention(channels, heads, dropout)
+        self.feed_forward = ConvFeedForward(channels, filters, kernel_sizes, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, N, C], mask [B, N] -> [B, N, C], zero at padding."""
+        padding = mask.unsqueeze(-1)
+        x = self.attention(x, mask).masked_fill(padding, 0.0)
+        return self.feed_forward(x).masked_fill(padding, 0.0)
+
+
+class SpeakerConditionLayerNorm(nn.Module):
+    """SCLN (paper section 3.1): layer normalisation whose gain and bias are linear in the speaker vector.
+
+    y = gain(s) * (x - mean) / (std + 1e-8) + bias(s), with the unbiased standard deviation over channels. An all-zero
+    row (padding) gives bias(s).
+    """
+
+    def __init__(self, channels: int, speaker_channels: int) -> None:
+        super().__init__()
+        self.affine = xavier_linear(speaker_channels, 2 * channels, bias=False)  # bias first, then gain
+        # layer_norm divides by sqrt(biased variance + eps). This factor makes the deviation the unbiased one, and
+        # this eps gives the slope 1 / 1e-8 at zero deviation; elsewhere both forms agree to float32's last digits.
+        self.unbias = ((channels - 1) / channels) ** 0.5
+        self.eps = (1e-8 * self.unbias) ** 2
+
+    def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
+        """x [B, T, C], speaker [B, S] -> [B, T, C]."""
+        bias, gain = self.affine(speaker).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, C) each
+        normal = F.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(bias, normal, gain * self.unbias)
+
+
+class _GatedLightweightConv(nn.Module):
+    """The parts both lightweight-convolution blocks share: gated convolution and feed-forward, each with residual."""
+
+    def __init__(self, channels: int, kernel_size: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.gate = xavier_linear(channels, 2 * channels)
+        self.conv = LightweightConv(channels, kernel_size, heads, dropout=dropout)
+        self.expand = xavier_linear(channels, 4 * channels)
+        self.project = xavier_linear(4 * channels, channels)
+
+    def convolve(self, x: Tensor, padding: Tensor) -> Tensor:
+        """GLU -> zero padding -> lightweight convolution, plus the input."""
+        return self.conv(F.glu(self.gate(x), dim=-1).masked_fill(padding, 0.0)) + x
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """linear -> ReLU -> linear, plus the input."""
+        return self.project(F.relu(self.expand(x))) + x
+
+
+class LConvBlock(_GatedLightweightConv):
+    """Lightweight-convolution block with one LayerNorm at its end (duration predictor)."""
+
+    def __init__(self, channels: int, kernel_size: int, heads: int, dropout: float) -> None:
+        super().__init__(channels, kernel_size, heads, dropout)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, N, C], mask [B, N] -> [B, N, C], zero at padding."""
+        padding = mask.unsqueeze(-1)
+        return self.norm(self.feed_forward(self.convolve(x, padding))).masked_fill(padding, 0.0)
+
+
+class SpeakerConditionLConvBlock(_GatedLightweightConv):
+    """SC-LConv block of the decoder (paper figure 1): SCLN behind the convolution and behind the feed-forward."""
+
+    def __init__(self, channels: int, kernel_size: int, heads: int, speaker_channels: int, dropout: float) -> None:
+        super().__init__(channels, kernel_size, heads, dropout)
+        self.conv_norm = SpeakerConditionLayerNorm(channels, speaker_channels)
+        self.output_norm = SpeakerConditionLayerNorm(channels, speaker_channels)
+
+    def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, C], speaker [B, S], mask [B, T] -> [B, T, C], zero at padding."""
+        padding = mask.unsqueeze(-1)
+        x = self.conv_norm(self.convolve(x, padding), speaker)
+        return self.output_norm(self.feed_forward(x), speaker).masked_fill(padding, 0.0)

@@ -1,0 +1,111 @@
+"""Training losses: mel L1 of every decoder block, emotion classification, log-durations."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.acoustic_model import ModelOutput
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars; the field names are the log tags."""
+
+    total: Tensor
+    mel: Tensor  # L1 per bin over all decoder blocks' outputs (or as `mel_normalization` says)
+    mel_last: Tensor  # L1 per bin of the last block's output alone: what is heard. No part of the total
+    emotion: Tensor
+    duration: Tensor  # squared error of log(frames + 1)
+
+
+@dataclass(frozen=True)
+class LossCounts:
+    """What sums are divided by. Summed over the micro-batches and processes of one optimiser step, they make the
+    accumulated gradient that of one large batch."""
+
+    frames: Tensor  # mel frames that are not padding
+    phones: Tensor  # phones that are not padding
+    labelled: Tensor  # utterances with an emotion label
+    utterances: Tensor
+    inverse_lengths: Tensor  # sum over utterances of 1 / frames
+
+    @classmethod
+    def of(cls, mel_lengths: Tensor, phone_lengths: Tensor, emotions: Tensor) -> "LossCounts":
+        """Counts of one batch: mel_lengths, phone_lengths, emotions (negative = unlabelled), each [B]."""
+        return cls(
+            frames=mel_lengths.sum().float(),
+            phones=phone_lengths.sum().float(),
+            labelled=(emotions >= 0).sum().float(),
+            utterances=torch.full((), float(len(mel_lengths)), device=mel_lengths.device),
+            inverse_lengths=(1.0 / mel_lengths.clamp(min=1)).sum(),
+        )
+
+    def stacked(self) -> Tensor:
+        """[5] tensor, to be summed over micro-batches and processes."""
+        return torch.stack([self.frames, self.phones, self.labelled, self.utterances, self.inverse_lengths])
+
+    @classmethod
+    def from_stacked(cls, values: Tensor) -> "LossCounts":
+        """Inverse of `stacked`."""
+        return cls(*values.unbind())
+
+
+class TrainingLoss(nn.Module):
+    """total = mel + alpha * emotion + beta * duration.
+
+    mel_normalization: "mean" is the mean absolute error per bin. "reference" is what the original computes: that mean
+    divided by each utterance's length once more and averaged over utterances, about 1/150 of it.
+    emotion: "cross_entropy" (paper section 3.2) or "bce", binary cross-entropy of the softmax against the one-hot
+    label, as the original. Unlabelled utterances (negative emotion) have no part in it.
+    """
+
+    def __init__(self, alpha: float, beta: float, mel_normalization: str, emotion: str) -> None:
+        super().__init__()
+        assert mel_normalization in ("mean", "reference") and emotion in ("cross_entropy", "bce")
+        self.alpha = alpha
+        self.beta = beta
+        self.mel_normalization = mel_normalization
+        self.emotion = emotion
+
+    def forward(
+        self, output: ModelOutput, mels: Tensor, durations: Tensor, emotions: Tensor, counts: LossCounts | None = None
+    ) -> Losses:
+        """mels [B, T, M] targets (zero at padding), durations [B, N], emotions [B] (negative = unlabelled).
+
+        Without `counts` they are the batch's own.
+        """
+        if counts is None:
+            counts = LossCounts.of(output.mel_lengths, (~output.text_mask).sum(1), emotions)
+        bins = counts.frames.clamp(min=1) * mels.shape[2]
+        valid = (~output.mel_mask).unsqueeze(-1)
+        # The decoder's output is zero at padding, and so is the target: a plain sum is the masked sum.
+        errors = [F.l1_loss(mel.float(), mels * valid, reduction="sum") / bins for mel in output.mels]
+        mel = torch.stack(errors).mean()
+        if self.mel_normalization == "reference":
+            mel = mel * counts.inverse_lengths / counts.utterances
+        emotion = self._emotion(output.emotion_logits, emotions, counts)
+        duration = self._duration(output, durations, counts)
+        total = mel + self.alpha * emotion + self.beta * duration
+        return Losses(total, mel, errors[-1].detach(), emotion, duration)
+
+    def _emotion(self, logits: Tensor | None, emotions: Tensor, counts: LossCounts) -> Tensor:
+        if logits is None:
+            return torch.zeros((), device=emotions.device)
+        labelled = emotions >= 0
+        target = emotions.clamp(min=0)
+        logits = logits.float()
+        if self.emotion == "cross_entropy":
+            each = F.cross_entropy(logits, target, reduction="none")
+        else:
+            one_hot = F.one_hot(target, logits.shape[1]).float()
+            with torch.autocast(logits.device.type, enabled=False):  # autocast refuses binary cross-entropy
+                each = F.binary_cross_entropy(logits.softmax(-1), one_hot, reduction="none").mean(1)
+        # where(), not a product: nothing of an unlabelled utterance's logits may reach the loss, not even a NaN
+        return torch.where(labelled, each, 0.0).sum() / counts.labelled.clamp(min=1)
+
+    def _duration(self, output: ModelOutput, durations: Tensor, counts: LossCounts) -> Tensor:
+        target = torch.log(durations.float() + 1.0).masked_fill(output.text_mask, 0.0)
+        squares = F.mse_loss(output.log_durations.float(), target, reduction="sum")
+        return squares / counts.phones.clamp(min=1)

@@ -1,0 +1,25 @@
+"""Collects the largest error of every golden file that a run compared, and prints the table at the end."""
+
+from collections.abc import Callable
+
+import pytest
+
+PARITY: dict[tuple[str, str], float] = {}
+
+
+@pytest.fixture
+def parity() -> Callable[[str, str, float], None]:
+    """parity(file, quantity, error): keep the largest error for the closing table."""
+
+    def note(file: str, quantity: str, error: float) -> None:
+        PARITY[file, quantity] = max(error, PARITY.get((file, quantity), 0.0))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the golden tests measured."""
+    if PARITY:
+        terminalreporter.section("golden parity: file, quantity, largest error")
+        for (file, quantity), error in sorted(PARITY.items()):
+            terminalreporter.write_line(f"{file:44} {quantity:26} {error:.1e}")
