@@ -30,7 +30,9 @@ class Architecture:
             if size < rate or (size - rate) % 2:
                 raise ValueError(f"upsample kernel {size} does not give exactly {rate} samples per sample")
         if self.upsample_initial_channel % 2**stages:
-            raise ValueError(f"upsample_initial_channel {self.upsample_initial_channel} cannot be halved {stages} times")
+            raise ValueError(
+                f"upsample_initial_channel {self.upsample_initial_channel} cannot be halved {stages} times"
+            )
         if not self.resblock_kernel_sizes or len(self.resblock_dilation_sizes) != len(self.resblock_kernel_sizes):
             raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes must be equally long")
         if any(size % 2 == 0 for size in self.resblock_kernel_sizes):
@@ -120,6 +122,7 @@ def infer_architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
     whose rates are half their kernels. Raises ValueError where the weights are not a published version's, up to
     channels and bands.
     """
+    shapes = {name: shape for name, shape in shapes.items() if len(shape) == 3}  # the kernels
     if "conv_pre.weight" not in shapes:
         raise ValueError("has no layer conv_pre")
     kind = 1 if "resblocks.0.convs1.0.weight" in shapes else 2
@@ -135,7 +138,7 @@ def infer_architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
 
 
 def _numbered(shapes: Mapping[str, Sequence[int]], pattern: str) -> list[str]:
-    names = []
+    names: list[str] = []
     while (name := pattern.format(len(names))) in shapes:
         names.append(name)
     return names

@@ -1,0 +1,104 @@
+"""Reading published checkpoints: foreign files, in which nothing may run and everything may be wrong."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from errors import UserError
+
+LARGEST_MEMBER = 2**30  # bytes that a .zip may unpack to; the largest published generator has 56 MB
+
+
+def read_state(path: Path, key: str) -> dict[str, Tensor]:
+    """A module's weights from a checkpoint {key: state dict} or a bare state dict, on the CPU in float32.
+
+    The checkpoint may be the only file of a .zip; it is read from there in memory. Raises UserError naming `path` when
+    the file is missing, truncated, holds anything but tensors (nothing in it is run), or a weight is not finite.
+    """
+    content = _load(path)
+    if isinstance(content, dict) and isinstance(content.get(key), dict):
+        content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(each, Tensor) for each in content.values()):
+        raise UserError(f"{path} holds no {key}'s weights; is it a training state, or another model's file?")
+    state = {str(name): weight.float() for name, weight in content.items()}
+    broken = next((name for name, weight in state.items() if not weight.isfinite().all()), None)
+    if broken is not None:
+        raise UserError(f"{path}: {broken} holds NaN or infinity; fetch the file again")
+    return state
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(_unzipped(path), map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # a foreign file may fail anywhere in the unpickler
+        raise UserError(
+            f"{path} is truncated, or not a checkpoint of tensors alone ({type(error).__name__}); fetch it again"
+        ) from error
+
+
+def _unzipped(path: Path) -> Path | io.BytesIO:
+    """The checkpoint itself, or the only file inside a .zip around it. (PyTorch's own format is a zip, too.)"""
+    if not zipfile.is_zipfile(path):
+        return path
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if any(member.filename.endswith("/data.pkl") for member in members):
+            return path
+        members = [member for member in members if not member.filename.startswith("__MACOSX/")]
+        if len(members) != 1:
+            raise UserError(f"{path} must hold one checkpoint, but holds {len(members)} files")
+        if members[0].file_size > LARGEST_MEMBER:
+            raise UserError(f"{path} unpacks to {members[0].file_size} bytes; no published generator is that large")
+        return io.BytesIO(archive.read(members[0]))
+
+
+def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace each pair weight_g, weight_v by weight = g * v / |v|, one norm per index of dimension 0.
+
+    Salimans & Kingma 2016, equation 2. Weights without such a pair are kept.
+    """
+    folded: dict[str, Tensor] = {}
+    for name, value in state.items():
+        scale = state.get(f"{name[:-1]}g") if name.endswith(".weight_v") else None
+        if scale is not None and value.dim() > 1 and scale.numel() == len(value):
+            norm = value.flatten(1).norm(dim=1)
+            factor = (scale.flatten() / norm).reshape(-1, *[1] * (value.dim() - 1))
+            folded[name.removesuffix("_v")] = value * factor
+        elif not (name.endswith(".weight_g") and f"{name[:-1]}v" in state):
+            folded[name] = value
+    return folded
+
+
+def misfits(skeleton: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """What keeps `state` from being exactly `skeleton`'s weights, in words; empty where it fits."""
+    wanted = skeleton.state_dict()
+    shared = wanted.keys() & state.keys()
+    groups = {
+        "missing": wanted.keys() - state.keys(),
+        "unexpected": state.keys() - wanted.keys(),
+        "of another shape": {name for name in shared if wanted[name].shape != state[name].shape},
+    }
+    return "; ".join(f"{len(names)} {what} ({', '.join(sorted(names)[:3])})" for what, names in groups.items() if names)
+
+
+def fill(skeleton: nn.Module, state: Mapping[str, Tensor], path: Path, device: torch.device) -> nn.Module:
+    """`skeleton` (a module made on the meta device) with the weights `state`, frozen, in evaluation mode, on `device`.
+
+    Raises UserError naming `path` and the weights that are missing, unexpected or of another shape.
+    """
+    reasons = misfits(skeleton, state)
+    if reasons:
+        raise UserError(f"{path} does not hold the weights of a {type(skeleton).__module__}: {reasons}")
+    skeleton.load_state_dict(state, strict=True, assign=True)
+    return skeleton.requires_grad_(False).eval().to(device)

@@ -1,0 +1,243 @@
+"""One interface to the vocoders: log-mel spectrograms in, waveforms out. `load_vocoder` picks one by the config.
+
+    vocoder = load_vocoder(config, torch.device("cpu"))
+    wavs = vocoder(mels, lengths)
+
+Checkpoints are foreign files: they are read with `weights_only=True`, so that nothing in them runs, and must fit the
+generator exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import hifigan
+import melgan
+from audio.griffin_lim import griffin_lim
+from audio.mel import LOG_FLOOR, MelSpectrogram
+from config import Config
+from errors import UserError
+from utils.weights import fill, fold_weight_norm, misfits, read_state
+
+ROOT = Path(__file__).resolve().parent
+CHUNK = 1000  # frames vocoded at once, 12 s: bounds the memory of long utterances
+NO_WEIGHTS = "or choose --set model.vocoder.model=Griffin-Lim, which needs no weights"
+
+_HIFIGAN_SOURCE = "the pretrained models of github.com/jik876/hifi-gan (folder {}: its generator and config.json)"
+_MELGAN_SOURCE = "github.com/descriptinc/melgan-neurips (mel2wav/models/{}.pt)"
+# (config.model.vocoder.model, .speaker) -> names under the project's root, the first found wins; where they come from
+PUBLISHED: Mapping[tuple[str, str], tuple[tuple[str, ...], str]] = {
+    ("HiFi-GAN", "LJSpeech"): (
+        ("hifigan/generator_LJSpeech.pth.tar", "hifigan/generator_LJSpeech.pth.tar.zip"),
+        _HIFIGAN_SOURCE.format("LJ_V3, or LJ_V1"),
+    ),
+    ("HiFi-GAN", "universal"): (
+        ("hifigan/generator_universal.pth.tar", "hifigan/generator_universal.pth.tar.zip"),
+        _HIFIGAN_SOURCE.format("UNIVERSAL_V1"),
+    ),
+    ("MelGAN", "LJSpeech"): (("melgan/linda_johnson.pt",), _MELGAN_SOURCE.format("linda_johnson")),
+    ("MelGAN", "universal"): (("melgan/multi_speaker.pt",), _MELGAN_SOURCE.format("multi_speaker")),
+}
+
+
+@dataclass(frozen=True)
+class Vocoder:
+    name: str  # what it is and which file it came from, for logs and result files
+    hop_length: int  # samples per mel frame
+    device: torch.device
+    generate: Callable[[Tensor], Tensor]  # natural-log mel (T, 80) on the device -> waveform (T * hop_length)
+
+    @torch.no_grad()
+    def __call__(self, mels: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
+        """mels [B, T, 80] (natural log, any device), lengths [B] in frames -> waveforms [T_b * hop_length] on the CPU,
+        float32 within [-1, 1].
+
+        Utterances go one by one, so a result never depends on its neighbours or on the padding.
+        """
+        frames = [mels.shape[1]] * len(mels) if lengths is None else [int(length) for length in lengths]
+        with torch.autocast(self.device.type, enabled=False):
+            return [self._one(mel[:length]) for mel, length in zip(mels, frames, strict=True)]
+
+    def _one(self, mel: Tensor) -> Tensor:
+        if not len(mel):
+            return torch.zeros(0)
+        return self.generate(mel.to(self.device, torch.float32)).clamp(-1.0, 1.0).cpu()
+
+
+def load_vocoder(config: Config, device: torch.device) -> Vocoder:
+    """The vocoder of `config.model.vocoder`; `auto` is HiFi-GAN where its checkpoint is at hand, else Griffin-Lim.
+
+    Raises UserError where weights are missing, broken or foreign, or were trained on mels unlike config.preprocess's.
+    """
+    settings = config.model.vocoder
+    kind: str = settings.model
+    if kind == "auto":
+        at_hand = settings.checkpoint is not None or _published("HiFi-GAN", settings.speaker) is not None
+        kind = "HiFi-GAN" if at_hand else "Griffin-Lim"
+    if kind == "Griffin-Lim":
+        return _griffin_lim(config, device)
+    path = _checkpoint(kind, settings.speaker, settings.checkpoint)
+    return _hifigan(path, config, device) if kind == "HiFi-GAN" else _melgan(path, config, device)
+
+
+# ------------------------------------------------------------------------------------------------- the three kinds
+
+
+def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
+    stft, mel = config.preprocess.preprocessing.stft, config.preprocess.preprocessing.mel
+    spectrogram = MelSpectrogram(
+        config.preprocess.preprocessing.audio.sampling_rate,
+        stft.filter_length,
+        stft.hop_length,
+        stft.win_length,
+        mel.n_mel_channels,
+        mel.mel_fmin,
+        mel.mel_fmax,
+    ).to(device)
+    iterations = config.model.vocoder.griffin_lim_iterations
+    generate = partial(griffin_lim, mel=spectrogram, iterations=iterations)
+    return Vocoder(f"Griffin-Lim, {iterations} iterations", stft.hop_length, device, generate)
+
+
+def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
+    state = fold_weight_norm(read_state(path, "generator"))
+    architecture, mel, source = _architecture(path, state)
+    # The weights themselves tell the bands and the hop; what no config says is as published.
+    told = {"num_mels": architecture.num_mels, "hop_size": architecture.hop_length}
+    _check_mel(config, {**hifigan.PUBLISHED_MEL, **mel, **told}, source)
+    generator = fill(_skeleton(architecture), state, path, device)
+
+    def generate(mel: Tensor) -> Tensor:
+        return in_chunks(generator, mel.T[None], architecture.context, architecture.hop_length)
+
+    name = f"HiFi-GAN {architecture.version}".strip()
+    return Vocoder(f"{name} ({path})", architecture.hop_length, device, generate)
+
+
+def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:
+    state = fold_weight_norm(read_state(path, "generator"))
+    _check_mel(config, melgan.PUBLISHED_MEL, str(path))
+    with torch.device("meta"):
+        skeleton = melgan.Generator()
+    generator = fill(skeleton, state, path, device)
+
+    def generate(mel: Tensor) -> Tensor:
+        samples = len(mel) * melgan.Generator.hop_length
+        mel = F.pad(mel, (0, 0, 0, max(0, melgan.Generator.min_frames - len(mel))), value=math.log(LOG_FLOOR))
+        log10_mel = mel.T[None] / math.log(10.0)
+        return in_chunks(generator, log10_mel, skeleton.context, melgan.Generator.hop_length)[:samples]
+
+    return Vocoder(f"MelGAN ({path})", melgan.Generator.hop_length, device, generate)
+
+
+def in_chunks(generator: nn.Module, mel: Tensor, context: int, hop_length: int, chunk: int = CHUNK) -> Tensor:
+    """`generator` on mel [1, bands, T] -> [T * hop_length], `chunk` frames at a time, for bounded memory.
+
+    Each chunk sees `context` more frames on either side, as many as can influence it, so the seams are exact:
+
+        frames   0        1000       2000
+        1st      |-kept----|ctx
+        2nd             ctx|-kept----|ctx
+    """
+    frames = mel.shape[-1]
+    pieces = []
+    for start in range(0, frames, chunk):
+        stop = min(start + chunk, frames)
+        left = max(0, start - context)
+        wav: Tensor = generator(mel[..., left : stop + context])[0]
+        pieces.append(wav[(start - left) * hop_length : (stop - left) * hop_length])
+    return torch.cat(pieces)
+
+
+# ------------------------------------------------------------------------------------------- which file, which mels
+
+
+def _published(kind: str, speaker: str) -> Path | None:
+    names, _ = PUBLISHED[kind, speaker]
+    return next((ROOT / name for name in names if (ROOT / name).is_file()), None)
+
+
+def _checkpoint(kind: str, speaker: str, given: str | None) -> Path:
+    if given is not None:
+        if not Path(given).is_file():
+            raise UserError(f"no {kind} checkpoint at {given} (model.vocoder.checkpoint)")
+        return Path(given)
+    found = _published(kind, speaker)
+    if found is None:
+        names, source = PUBLISHED[kind, speaker]
+        raise UserError(
+            f"no {kind} weights at {names[0]}{' (or .zip)' if len(names) > 1 else ''}: "
+            f"get them from {source} and save them under that name, {NO_WEIGHTS}"
+        )
+    return found
+
+
+def _check_mel(config: Config, trained_on: Mapping[str, float | None], source: str) -> None:
+    """Raise UserError unless the vocoder was trained on the mels that config.preprocess makes."""
+    values = config.preprocess.preprocessing
+    nyquist = values.audio.sampling_rate / 2
+    ours: dict[str, tuple[str, float]] = {
+        "num_mels": ("mel.n_mel_channels", values.mel.n_mel_channels),
+        "n_fft": ("stft.filter_length", values.stft.filter_length),
+        "hop_size": ("stft.hop_length", values.stft.hop_length),
+        "win_size": ("stft.win_length", values.stft.win_length),
+        "sampling_rate": ("audio.sampling_rate", values.audio.sampling_rate),
+        "fmin": ("mel.mel_fmin", values.mel.mel_fmin),
+        "fmax": ("mel.mel_fmax", nyquist if values.mel.mel_fmax is None else values.mel.mel_fmax),
+    }
+    wrong = []
+    for key, (name, value) in ours.items():
+        wanted = nyquist if trained_on[key] is None else trained_on[key]
+        if value != wanted:
+            wrong.append(f"preprocessing.{name} is {value:g}, the vocoder's {key} is {wanted:g}")
+    if wrong:
+        raise UserError(
+            f"{source} was trained on other mel spectrograms: {'; '.join(wrong)}; change either, {NO_WEIGHTS}"
+        )
+
+
+def _architecture(path: Path, state: Mapping[str, Tensor]) -> tuple[hifigan.Architecture, dict[str, float | None], str]:
+    """The architecture of the weights in `path`, its config's mel settings ({} without one), and who says so.
+
+    Several generators may share a folder: of the config JSONs in it, the first one counts that fits the weights.
+    """
+    named = [path.parent / f"{path.name.split('.')[0]}.json", path.parent / "config.json"]
+    others = [file for file in sorted(path.parent.glob("config*.json")) if file not in named]
+    for file in (*named, *others):
+        if file.is_file():
+            architecture, mel = _read_config(file)
+            if not misfits(_skeleton(architecture), state):
+                return architecture, mel, f"{path} ({file.name})"
+    try:
+        return hifigan.infer_architecture({name: weight.shape for name, weight in state.items()}), {}, str(path)
+    except ValueError as error:
+        raise UserError(
+            f"{path} {error}: not a HiFi-GAN generator, or one that needs its config.json beside it; {NO_WEIGHTS}"
+        ) from error
+
+
+def _read_config(file: Path) -> tuple[hifigan.Architecture, dict[str, float | None]]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("holds no object")
+        mel = {key: values[key] for key in hifigan.PUBLISHED_MEL if key in values}
+        if not all(type(value) in (int, float) or (key == "fmax" and value is None) for key, value in mel.items()):
+            raise ValueError(f"{', '.join(mel)} must be numbers")
+        return hifigan.Architecture.from_json(values), mel
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not a HiFi-GAN config: {error}; mend it or take it away") from error
+
+
+def _skeleton(architecture: hifigan.Architecture) -> hifigan.Generator:
+    with torch.device("meta"):  # no memory, and no draw from the global random state
+        return hifigan.Generator(architecture)
