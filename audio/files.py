@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import wave
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -57,7 +58,7 @@ def _resample(wav: npt.NDArray[np.float32], source: int, target: int) -> npt.NDA
 
 
 def save(path: str | Path, wav: npt.NDArray[Any], sampling_rate: int) -> None:
-    """Write a mono 16-bit WAV atomically: it appears under its name complete or not at all.
+    """Write a mono 16-bit WAV that appears under its name complete or not at all, even if the process is killed.
 
     wav: [samples], either float in [-1, 1] (rounded to the nearest step; what lies beyond full scale saturates, it
     never wraps) or int16 (written as it is). Raises UserError when the folder cannot be written or the disk is full.
@@ -71,12 +72,15 @@ def save(path: str | Path, wav: npt.NDArray[Any], sampling_rate: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=".tmp.wav", dir=path.parent)
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            soundfile.write(file, wav, sampling_rate, format="WAV", subtype="PCM_16")
+        with os.fdopen(handle, "wb") as file, wave.open(file, "wb") as writer:
+            writer.setnchannels(1)
+            writer.setsampwidth(2)
+            writer.setframerate(sampling_rate)
+            writer.writeframes(wav.astype("<i2", copy=False).tobytes())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
         temporary.replace(path)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}; free space or permissions?") from error
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free space or permissions?") from error
     finally:
         if temporary is not None:
             with suppress(OSError):

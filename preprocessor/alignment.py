@@ -1,0 +1,106 @@
+"""Forced alignments: a TextGrid's phones tier -> phones and their durations in mel frames."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from errors import UserError
+
+SILENCES = ("sil", "sp", "spn")
+TIER = "phones"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The spoken part of an utterance. An alignment without speech has no phones, and start = end = 0."""
+
+    phones: tuple[str, ...]  # neither begins nor ends with a silence
+    durations: npt.NDArray[np.int64]  # [phones] mel frames; 0 is possible for very short phones
+    start: float  # seconds: the recording's part that the phones cover
+    end: float
+
+
+def read_alignment(path: Path, sampling_rate: int, hop_length: int, fill_gaps: bool = False) -> Alignment:
+    """Read the `phones` tier of a TextGrid (long or short form).
+
+    Silences (sil, sp, spn) before the first phone are skipped and after the last one cut; inner ones are kept. A phone
+    lasts round(end * sampling_rate / hop_length) - round(start * sampling_rate / hop_length) frames, halves rounded to
+    even. Intervals without a label count for nothing, as in the original; with `fill_gaps` those between phones become
+    pauses ("sp"), as Montreal Forced Aligner 2 and later mean them, without which all later phones would lie too early.
+
+    Raises UserError naming the file when it is missing or no TextGrid, has no phones tier, or when its times are
+    negative, reversed or overlap.
+    """
+    intervals = _trim(_read_intervals(path))
+    if not intervals:
+        return Alignment((), np.zeros(0, dtype=np.int64), 0.0, 0.0)
+    frames_per_second = sampling_rate / hop_length
+    if fill_gaps:
+        intervals = _fill(intervals, frames_per_second)
+    times = np.array([(start, end) for start, end, _ in intervals])  # [phones, 2] seconds
+    frames = np.round(times * sampling_rate / hop_length).astype(np.int64)
+    phones = tuple(label for _, _, label in intervals)
+    return Alignment(phones, frames[:, 1] - frames[:, 0], intervals[0][0], intervals[-1][1])
+
+
+Interval = tuple[float, float, str]  # start, end in seconds, label
+
+
+def _read_intervals(path: Path) -> list[Interval]:
+    from praatio import textgrid
+
+    try:
+        _refuse_damaged(path.read_bytes())
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such TextGrid") from error
+    except Exception as error:  # a reader of foreign files: praatio raises its own errors, ValueError, IndexError …
+        raise UserError(f"{path}: not a usable TextGrid ({error or type(error).__name__})") from error
+    if TIER not in grid.tierNames:
+        raise UserError(f"{path}: no `{TIER}` tier, only {', '.join(grid.tierNames) or 'none at all'}")
+    tier = grid.getTier(TIER)
+    if not isinstance(tier, textgrid.IntervalTier):
+        raise UserError(f"{path}: the `{TIER}` tier holds points, not intervals")
+    intervals = [(float(start), float(end), label.strip()) for start, end, label in tier.entries]
+    return _check([interval for interval in intervals if interval[2]], path)
+
+
+def _refuse_damaged(content: bytes) -> None:
+    """What praatio reads without a word in the long form: fewer intervals than announced, a minus sign."""
+    announced = sum(int(count) for count in re.findall(rb"intervals: size = (\d+)", content))
+    found = len(re.findall(rb"intervals \[\d+\]:?", content))
+    if found < announced:
+        raise ValueError(f"cut off: {found} intervals of {announced}")
+    if re.search(rb"x(min|max) = -\s*[\d.]*[1-9]", content):
+        raise ValueError("a negative time")
+
+
+def _check(intervals: list[Interval], path: Path) -> list[Interval]:
+    previous = 0.0
+    for start, end, label in intervals:
+        if not (start >= previous - 1e-6 and end > start):
+            raise UserError(
+                f"{path}: {label} at {start:g}-{end:g} s is reversed or overlaps what ends at {previous:g} s"
+            )
+        previous = end
+    return intervals
+
+
+def _trim(intervals: list[Interval]) -> list[Interval]:
+    spoken = [index for index, (_, _, label) in enumerate(intervals) if label not in SILENCES]
+    return intervals[spoken[0] : spoken[-1] + 1] if spoken else []
+
+
+def _fill(intervals: list[Interval], frames_per_second: float) -> list[Interval]:
+    filled = intervals[:1]
+    for interval in intervals[1:]:
+        gap_start, gap_end = filled[-1][1], interval[0]
+        if np.round(gap_end * frames_per_second) > np.round(gap_start * frames_per_second):
+            filled.append((gap_start, gap_end, "sp"))
+        filled.append(interval)
+    return filled

@@ -1,0 +1,124 @@
+"""RAVDESS (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391): speech of 24 actors in 8 emotions.
+
+Actor_05/03-01-06-02-01-02-05.wav
+         modality-channel-emotion-intensity-statement-repetition-actor
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from errors import UserError
+from preprocessor.corpus import AUDIO_SUFFIXES, Scan, Utterance, refuse_duplicates
+
+MODALITIES = {"01": "video with sound", "02": "video without sound", "03": "audio"}
+CHANNELS = {"01": "speech", "02": "song"}
+EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happy",
+    "04": "sad",
+    "05": "angry",
+    "06": "fearful",
+    "07": "disgust",
+    "08": "surprised",
+}
+INTENSITIES = {"01": "normal", "02": "strong"}
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+REPETITIONS = ("01", "02")
+ACTORS = tuple(f"{actor:02d}" for actor in range(1, 25))
+
+FIELDS = ("modality", "vocal channel", "emotion", "intensity", "statement", "repetition", "actor")
+CODES = (MODALITIES, CHANNELS, EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS)
+ACTOR_FOLDER = re.compile(r"Actor_(\d\d)")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv")
+
+
+class Ravdess:
+    """The corpus as unpacked from Audio_Speech_Actors_01-24.zip: Actor_01 … Actor_24 with WAV or FLAC files."""
+
+    def scan(self, folder: Path) -> Scan:
+        """List the speech recordings. Songs and videos, which RAVDESS keeps in the same folders, are left out."""
+        actors = self._actor_folders(folder)
+        utterances: list[Utterance] = []
+        left_out: Counter[str] = Counter()
+        for actor in actors:
+            for path in sorted(actor.iterdir()):
+                if path.name.startswith("."):  # .DS_Store, ._03-01-….wav
+                    continue
+                if path.suffix.lower() in VIDEO_SUFFIXES:
+                    left_out["video"] += 1
+                elif path.suffix.lower() in AUDIO_SUFFIXES:
+                    reason = self._left_out(path)
+                    if reason is None:
+                        utterances.append(self._utterance(path))
+                    else:
+                        left_out[reason] += 1
+        if not utterances:
+            found = ", ".join(f"{count} of {kind}" for kind, count in left_out.items()) or "no .wav or .flac file"
+            raise UserError(
+                f"{folder} holds no speech recordings ({found} in {len(actors)} actor folders); "
+                "unpack Audio_Speech_Actors_01-24.zip there"
+            )
+        refuse_duplicates(utterances)
+        return Scan(sorted(utterances, key=lambda item: (item.speaker, item.name)), dict(left_out))
+
+    def statement(self, name: str) -> str | None:
+        """ "angry-strong-01-02-Actor_05" -> "01"; None when the name does not say."""
+        parts = name.split("-")
+        return parts[2] if len(parts) == 5 and parts[2] in STATEMENTS else None
+
+    def sex(self, speaker: str) -> str | None:
+        """Odd actors are male, even ones female (the data set's description)."""
+        match = ACTOR_FOLDER.fullmatch(speaker)
+        return None if match is None else ("male" if int(match[1]) % 2 else "female")
+
+    @staticmethod
+    def _actor_folders(folder: Path) -> list[Path]:
+        hint = "set preprocess.path.corpus_path, or pass --corpus_path, to the folder that holds Actor_01 … Actor_24"
+        if not folder.is_dir():
+            raise UserError(f"corpus folder {folder} does not exist; {hint}")
+        actors = sorted(path for path in folder.iterdir() if path.is_dir() and ACTOR_FOLDER.fullmatch(path.name))
+        if not actors:
+            raise UserError(f"corpus folder {folder} holds no Actor_XX folder; {hint}")
+        return actors
+
+    @staticmethod
+    def _codes(path: Path) -> list[str]:
+        """The seven checked codes of a file's name."""
+        codes = path.stem.split("-")
+        if len(codes) != len(FIELDS):
+            raise UserError(
+                f"{path}: not a RAVDESS name; expected {'-'.join(field.replace(' ', '_') for field in FIELDS)}, "
+                "for example 03-01-06-02-01-02-05"
+            )
+        for field, code, known in zip(FIELDS, codes, CODES, strict=True):
+            if code not in known:
+                raise UserError(f"{path}: {field} code {code!r} is not one of {', '.join(known)}")
+        return codes
+
+    def _left_out(self, path: Path) -> str | None:
+        modality, channel = self._codes(path)[:2]
+        if MODALITIES[modality] != "audio":
+            return f"modality {modality} ({MODALITIES[modality]})"
+        return None if CHANNELS[channel] == "speech" else f"vocal channel {channel} ({CHANNELS[channel]})"
+
+    def _utterance(self, path: Path) -> Utterance:
+        _, _, emotion, intensity, statement, repetition, actor = self._codes(path)
+        speaker = f"Actor_{actor}"
+        if path.parent.name != speaker:
+            raise UserError(f"{path}: the name says actor {actor}, but it lies in {path.parent.name}")
+        if EMOTIONS[emotion] == "neutral" and INTENSITIES[intensity] == "strong":
+            raise UserError(f"{path}: RAVDESS has no strong intensity (02) for the neutral emotion (01)")
+        return Utterance(
+            audio_path=path,
+            name="-".join((EMOTIONS[emotion], INTENSITIES[intensity], statement, repetition, speaker)),
+            text=STATEMENTS[statement],
+            speaker=speaker,
+            emotion=EMOTIONS[emotion],
+            intensity=INTENSITIES[intensity],
+            statement=statement,
+            sex=self.sex(speaker),
+        )
