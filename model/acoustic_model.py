@@ -139,6 +139,7 @@ class AcousticModel(nn.Module):
         durations: Tensor | None = None,
         mel_length: int | None = None,
         duration_scale: float = 1.0,
+        every_block: bool | None = None,
     ) -> ModelOutput:
         """Predict mel spectrograms.
 
@@ -146,6 +147,7 @@ class AcousticModel(nn.Module):
         (negative = unlabelled), reference_mels [B, R, M] log-mel, reference_lengths [B], use_soft_token [B] bool: see
         EmotionEncoder. `durations` [B, N] frames teacher-force the length regulator, else predicted ones (times
         `duration_scale`) are used. `mel_length` is the number of frames to pad to, where the caller knows it.
+        `every_block`: mels of all decoder blocks or only of the last; None: all while training.
         """
         text_mask = padding_mask(phone_lengths, phones.shape[1])
         speaker = self.speaker_embedding(speakers)  # (B, C)
@@ -158,7 +160,8 @@ class AcousticModel(nn.Module):
         size = max(1, int(mel_lengths.max())) if mel_length is None else mel_length
         mel_lengths = mel_lengths.clamp(max=size)
         mel_mask = padding_mask(mel_lengths, size)
-        mels = self.decoder(regulate_length(fused, durations, size), speaker, mel_mask, every_block=self.training)
+        every_block = self.training if every_block is None else every_block
+        mels = self.decoder(regulate_length(fused, durations, size), speaker, mel_mask, every_block)
         return ModelOutput(mels, emotion.logits, log_durations, durations, text_mask, mel_mask, mel_lengths)
 
 

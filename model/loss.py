@@ -21,8 +21,26 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class LossSums:
+    """Scalars before division; those of several batches may be added."""
+
+    mel: Tensor  # absolute errors over frames and bands, mean over decoder blocks
+    mel_last: Tensor  # the same of the last block alone
+    emotion: Tensor  # over labelled utterances
+    duration: Tensor  # squared errors over phones
+
+    def __add__(self, other: "LossSums") -> "LossSums":
+        return LossSums(
+            self.mel + other.mel,
+            self.mel_last + other.mel_last,
+            self.emotion + other.emotion,
+            self.duration + other.duration,
+        )
+
+
+@dataclass(frozen=True)
 class LossCounts:
-    """What sums are divided by. Summed over the micro-batches and processes of one optimiser step, they make the
+    """What the sums are divided by. Summed over the micro-batches and processes of one optimiser step, they make the
     accumulated gradient that of one large batch."""
 
     frames: Tensor  # mel frames that are not padding
@@ -78,22 +96,39 @@ class TrainingLoss(nn.Module):
         """
         if counts is None:
             counts = LossCounts.of(output.mel_lengths, (~output.text_mask).sum(1), emotions)
-        bins = counts.frames.clamp(min=1) * mels.shape[2]
-        valid = (~output.mel_mask).unsqueeze(-1)
+        return self.combine(self.sums(output, mels, durations, emotions), counts)
+
+    def sums(self, output: ModelOutput, mels: Tensor, durations: Tensor, emotions: Tensor) -> LossSums:
+        """Sums over one batch; arguments as in `forward`."""
         # The decoder's output is zero at padding, and so is the target: a plain sum is the masked sum.
-        errors = [F.l1_loss(mel.float(), mels * valid, reduction="sum") / bins for mel in output.mels]
-        mel = torch.stack(errors).mean()
+        errors = [F.l1_loss(mel.float(), mels, reduction="sum") / mels.shape[2] for mel in output.mels]
+        target = torch.log(durations.float() + 1.0).masked_fill(output.text_mask, 0.0)
+        return LossSums(
+            mel=torch.stack(errors).mean(),
+            mel_last=errors[-1].detach(),
+            emotion=self._emotion_sum(output.emotion_logits, emotions),
+            duration=F.mse_loss(output.log_durations.float(), target, reduction="sum"),
+        )
+
+    def combine(self, sums: LossSums, counts: LossCounts) -> Losses:
+        """Divide sums by counts, and weigh."""
+        frames = counts.frames.clamp(min=1)
+        mel = sums.mel / frames
         if self.mel_normalization == "reference":
             mel = mel * counts.inverse_lengths / counts.utterances
-        emotion = self._emotion(output.emotion_logits, emotions, counts)
-        duration = self._duration(output, durations, counts)
-        total = mel + self.alpha * emotion + self.beta * duration
-        return Losses(total, mel, errors[-1].detach(), emotion, duration)
+        emotion = sums.emotion / counts.labelled.clamp(min=1)
+        duration = sums.duration / counts.phones.clamp(min=1)
+        return Losses(
+            total=mel + self.alpha * emotion + self.beta * duration,
+            mel=mel,
+            mel_last=sums.mel_last / frames,
+            emotion=emotion,
+            duration=duration,
+        )
 
-    def _emotion(self, logits: Tensor | None, emotions: Tensor, counts: LossCounts) -> Tensor:
+    def _emotion_sum(self, logits: Tensor | None, emotions: Tensor) -> Tensor:
         if logits is None:
             return torch.zeros((), device=emotions.device)
-        labelled = emotions >= 0
         target = emotions.clamp(min=0)
         logits = logits.float()
         if self.emotion == "cross_entropy":
@@ -103,9 +138,4 @@ class TrainingLoss(nn.Module):
             with torch.autocast(logits.device.type, enabled=False):  # autocast refuses binary cross-entropy
                 each = F.binary_cross_entropy(logits.softmax(-1), one_hot, reduction="none").mean(1)
         # where(), not a product: nothing of an unlabelled utterance's logits may reach the loss, not even a NaN
-        return torch.where(labelled, each, 0.0).sum() / counts.labelled.clamp(min=1)
-
-    def _duration(self, output: ModelOutput, durations: Tensor, counts: LossCounts) -> Tensor:
-        target = torch.log(durations.float() + 1.0).masked_fill(output.text_mask, 0.0)
-        squares = F.mse_loss(output.log_durations.float(), target, reduction="sum")
-        return squares / counts.phones.clamp(min=1)
+        return torch.where(emotions >= 0, each, 0.0).sum()

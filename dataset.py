@@ -1,0 +1,260 @@
+"""Preprocessed utterances -> length-bucketed, shuffled batches -> padded tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from config import Config
+from errors import UserError
+from text import phones_to_ids
+from utils.metadata import Entry, IdMaps, read_metadata
+
+UNLABELLED = -1  # emotion id of an utterance without a label
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded with zeros; lengths tell what is real."""
+
+    names: list[str]
+    raw_texts: list[str]
+    phones: Tensor  # [B, N] long
+    phone_lengths: Tensor  # [B]
+    speakers: Tensor  # [B] ids
+    speaker_embeddings: Tensor | None  # [B, 512], with an external speaker embedder
+    emotions: Tensor  # [B] ids, UNLABELLED where there is none
+    reference_mels: Tensor | None  # [B, R, 80] log-mel
+    reference_lengths: Tensor | None  # [B]
+    mels: Tensor  # [B, T, 80] log-mel
+    mel_lengths: Tensor  # [B] frames
+    durations: Tensor  # [B, N] frames
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`; waits for nothing where memory is pinned."""
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor) and not name.startswith("reference_")
+        }
+        own = self.reference_mels is self.mels  # in training the reference is the utterance itself: copy it once
+        moved["reference_mels"] = moved["mels"] if own else _to(self.reference_mels, device)
+        moved["reference_lengths"] = moved["mel_lengths"] if own else _to(self.reference_lengths, device)
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Batch:
+        """Called by DataLoader(pin_memory=True)."""
+        pinned: dict[str, Any] = {name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if self.reference_mels is self.mels:
+            pinned["reference_mels"] = pinned["mels"]
+        return replace(self, **pinned)
+
+    @property
+    def speaker_input(self) -> Tensor:
+        """What the model's speaker embedding takes: external embeddings where there are any, ids elsewhere."""
+        return self.speakers if self.speaker_embeddings is None else self.speaker_embeddings
+
+
+def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, non_blocking=True)
+
+
+class Item(NamedTuple):
+    entry: Entry
+    phones: list[int]
+    speaker: int
+    speaker_embedding: np.ndarray | None  # [512]
+    emotion: int
+    mel: np.ndarray  # [T, 80]
+    durations: np.ndarray  # [N]
+
+
+class UtteranceDataset(Dataset[Item]):
+    """The utterances of one metadata file (`train.txt`, `val.txt`) with their features.
+
+    `unlabelled` names utterances whose emotion label is withheld. Durations are read at once (they tell the lengths);
+    mels when asked for. Raises UserError naming the file for a missing or inconsistent one.
+    """
+
+    def __init__(
+        self, root: Path, metadata: str, ids: IdMaps, external_speakers: bool, unlabelled: frozenset[str] = frozenset()
+    ) -> None:
+        self.root = root
+        self.entries = read_metadata(root / metadata)
+        if not self.entries:
+            raise UserError(f"{root / metadata} lists no utterance; run preprocess.py")
+        self.unlabelled = unlabelled
+        self.phones = [phones_to_ids(entry.phones) for entry in self.entries]
+        self.speakers = [ids.speaker_id(entry.speaker) for entry in self.entries]
+        self.emotions = [ids.emotion_id(entry.emotion) for entry in self.entries]
+        self.durations = [self._durations(entry) for entry in self.entries]
+        self.lengths = [int(durations.sum()) for durations in self.durations]  # frames
+        self.speaker_embeddings: dict[str, np.ndarray] | None = None
+        if external_speakers:
+            names = sorted({entry.speaker for entry in self.entries})
+            self.speaker_embeddings = {
+                name: load_array(root / "spker_embed" / f"{name}-spker_embed.npy").reshape(-1) for name in names
+            }
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Item:
+        entry = self.entries[index]
+        path = self.root / "mel" / f"{entry.speaker}-mel-{entry.name}.npy"
+        mel = load_array(path)
+        if mel.ndim != 2 or len(mel) != self.lengths[index]:
+            raise UserError(
+                f"{path} holds {mel.shape} values but its durations sum to {self.lengths[index]} frames; "
+                "make both again with preprocess.py --force"
+            )
+        return Item(
+            entry,
+            self.phones[index],
+            self.speakers[index],
+            None if self.speaker_embeddings is None else self.speaker_embeddings[entry.speaker],
+            UNLABELLED if entry.name in self.unlabelled else self.emotions[index],
+            mel,
+            self.durations[index],
+        )
+
+    def _durations(self, entry: Entry) -> np.ndarray:
+        path = self.root / "duration" / f"{entry.speaker}-duration-{entry.name}.npy"
+        durations = load_array(path)
+        if durations.shape != (len(entry.phones),):
+            raise UserError(
+                f"{path} holds {durations.shape} durations for {len(entry.phones)} phones; "
+                "make both again with preprocess.py --force"
+            )
+        return durations
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Read one .npy file, never a pickled object in it; raises UserError naming it."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run preprocess.py") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a readable array ({error}); make it again with preprocess.py") from error
+
+
+def choose_unlabelled(entries: Sequence[Entry], config: Config, ids: IdMaps) -> frozenset[str]:
+    """Names of the training utterances whose emotion label is withheld (train.semi_supervised).
+
+    All of `unlabelled_speakers`, and `unlabelled_fraction` of the rest. Which ones depends on seed and name alone, so
+    neither order nor other utterances matter much. Raises UserError for an unknown speaker.
+    """
+    chosen = config.train.semi_supervised
+    for speaker in chosen.unlabelled_speakers:
+        ids.speaker_id(speaker)
+    by_speaker = {entry.name for entry in entries if entry.speaker in chosen.unlabelled_speakers}
+    rest = sorted({entry.name for entry in entries} - by_speaker, key=lambda name: _hash(config.train.seed, name))
+    return frozenset(by_speaker.union(rest[: round(chosen.unlabelled_fraction * len(rest))]))
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Pad items into one batch; the reference mel of an utterance is its own."""
+    phone_lengths = torch.tensor([len(item.phones) for item in items])
+    mel_lengths = torch.tensor([len(item.mel) for item in items])
+    phones = torch.zeros(len(items), int(phone_lengths.max()), dtype=torch.long)
+    durations = torch.zeros_like(phones)
+    mels = torch.zeros(len(items), int(mel_lengths.max()), items[0].mel.shape[1])
+    for row, item in enumerate(items):
+        phones[row, : len(item.phones)] = torch.tensor(item.phones)
+        durations[row, : len(item.phones)] = torch.from_numpy(item.durations)
+        mels[row, : len(item.mel)] = torch.from_numpy(item.mel)
+    embeddings = [item.speaker_embedding for item in items if item.speaker_embedding is not None]
+    return Batch(
+        names=[item.entry.name for item in items],
+        raw_texts=[item.entry.text for item in items],
+        phones=phones,
+        phone_lengths=phone_lengths,
+        speakers=torch.tensor([item.speaker for item in items]),
+        speaker_embeddings=torch.from_numpy(np.stack(embeddings)).float() if embeddings else None,
+        emotions=torch.tensor([item.emotion for item in items]),
+        reference_mels=mels,
+        reference_lengths=mel_lengths,
+        mels=mels,
+        mel_lengths=mel_lengths,
+        durations=durations,
+    )
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far training has gone through the data."""
+
+    epoch: int
+    index: int  # batches of this epoch already used
+    batches: int  # batches an epoch had
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain numbers for the checkpoint."""
+        return dict(vars(self))
+
+
+class LengthBucketSampler(Sampler[list[int]]):
+    """Endless batches of indices: shuffled, yet of similar length within a batch.
+
+    Each epoch permutes the utterances, sorts pools of `pool` batches by length (jittered by 5% so that batches differ
+    between epochs), cuts them into batches and shuffles those. All of it is a function of (seed, epoch): a run that
+    starts at a saved position sees exactly what an unbroken one sees. Of `world` processes each takes every
+    `world`-th batch; an epoch's batches are topped up from its start so that all take equally many.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, pool: int = 32
+    ) -> None:
+        self.lengths = torch.tensor(lengths, dtype=torch.float64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.pool = pool * batch_size
+        self.batches = math.ceil(math.ceil(len(lengths) / batch_size) / world)  # of this process, in an epoch
+        self.start = Position(0, 0, self.batches)
+
+    def resume(self, position: Position) -> None:
+        """Go on from `position`. Where the number of batches changed since, go on at the same share of the epoch."""
+        index = position.index * self.batches // max(1, position.batches)
+        self.start = Position(position.epoch, index, self.batches)
+
+    def position(self, consumed: int) -> Position:
+        """Where a run is after `consumed` batches since the start (the loader's prefetching not counted)."""
+        epoch, index = divmod(self.start.index + consumed, self.batches)
+        return Position(self.start.epoch + epoch, index, self.batches)
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """This process's batches of one epoch."""
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+        order = torch.randperm(len(self.lengths), generator=generator)
+        jitter = 1.0 + 0.1 * (torch.rand(len(self.lengths), generator=generator, dtype=torch.float64) - 0.5)
+        keys = self.lengths * jitter
+        batches: list[list[int]] = []
+        for pool in order.split(self.pool):
+            pool = pool[keys[pool].argsort(stable=True)]
+            batches += [batch.tolist() for batch in pool.split(self.batch_size)]
+        batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        while len(batches) < self.batches * self.world:
+            batches += batches[: self.batches * self.world - len(batches)]
+        return batches[self.rank :: self.world]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, index = self.start.epoch, self.start.index
+        while True:
+            yield from self.epoch(epoch)[index:]
+            epoch, index = epoch + 1, 0

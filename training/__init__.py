@@ -1,0 +1,1 @@
+"""Training: processes, state, steps, validation, samples. `train.py` is its command line."""

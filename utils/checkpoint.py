@@ -1,0 +1,109 @@
+"""Checkpoints: `{ckpt_path}/{step}.pth.tar`. They are data: nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errors import UserError
+from utils.files import atomic_path
+
+FORMAT = 1
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs to go on, or a synthesiser to speak.
+
+    Randomness is no part of it: every step seeds itself from (seed, step, process).
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any] = field(default_factory=dict)  # loss scaling of float16 AMP
+    sampler: dict[str, int] = field(default_factory=dict)  # dataset.Position
+    config: dict[str, Any] | None = None  # None: published weights of the original, which carry no configuration
+    speakers: dict[str, int] = field(default_factory=dict)
+    emotions: dict[str, int] = field(default_factory=dict)
+    symbols: list[str] = field(default_factory=list)
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies."""
+    return folder / f"{step}.pth.tar"
+
+
+def known_steps(folder: Path) -> list[int]:
+    """Steps that have a checkpoint, ascending."""
+    matches = (re.fullmatch(r"(\d+)\.pth\.tar", path.name) for path in folder.glob("*.pth.tar"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def parse_step(text: str) -> int | str:
+    """argparse type of --restore_step: a step number or "latest"."""
+    if text == LATEST:
+        return text
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text!r} is neither a step number nor {LATEST!r}")
+    return int(text)
+
+
+def resolve_step(folder: Path, step: int | str) -> int:
+    """Turn "latest" into a number; raises UserError listing the known steps when there is no such checkpoint."""
+    steps = known_steps(folder)
+    if not steps:
+        raise UserError(f"no checkpoint in {folder}; train first: python train.py --dataset NAME")
+    if step == LATEST:
+        return steps[-1]
+    if step not in steps:
+        known = ", ".join(map(str, steps if len(steps) <= 12 else [*steps[:6], "…", *steps[-6:]]))
+        raise UserError(f"no checkpoint of step {step} in {folder}; known: {known}; or use {LATEST}")
+    return int(step)
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write atomically: a full disk or a kill leaves no half-written file and every older checkpoint as it was."""
+    path = checkpoint_path(folder, checkpoint.step)
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
+        except RuntimeError as error:  # torch's writer reports a full disk so
+            raise UserError(f"cannot write {path}: {error}; is the disk full?") from error
+    return path
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of ours or a published one of the original onto the CPU.
+
+    `weights_only=True`: a pickle that holds anything but tensors and plain data is refused, not run. Raises UserError
+    naming the file when it is missing, truncated or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"checkpoint {path} does not exist") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no checkpoint, or a damaged one ({reason[:150]}); use another step") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise UserError(f"{path} is not a checkpoint of this project: it has no model")
+    if any(not isinstance(value, Tensor) for value in content["model"].values()):
+        raise UserError(f"{path} is not a checkpoint of this project: its model holds more than tensors")
+    if "format" not in content:
+        optimizer = content.get("optimizer")
+        return Checkpoint(0, content["model"], optimizer if isinstance(optimizer, dict) else {})
+    if content.pop("format") != FORMAT:
+        raise UserError(f"{path} was written by another version of this project")
+    try:
+        return Checkpoint(**content)
+    except TypeError as error:
+        raise UserError(f"{path} is not a checkpoint of this project: {error}") from error
