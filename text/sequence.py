@@ -1,0 +1,88 @@
+"""Text and phones to ids of the symbol table, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from errors import UserError
+from text.cleaners import CLEANERS
+from text.symbols import SYMBOL_TO_ID, SYMBOLS
+
+BRACES = re.compile(r"\{(.+?)\}", re.DOTALL)  # {HH AH0 L OW1}: phones inside a text
+_DROPPED = "_~"  # the padding symbol and a former end mark: dropped on purpose wherever they occur in a text
+
+
+def check_text(text: str) -> str:
+    """Return `text` stripped; raises UserError where it is empty or holds nothing that could be spoken."""
+    if not text.strip():
+        raise UserError('the text is empty; give at least one word, for example --text "Kids are talking by the door"')
+    if not any(character.isalnum() for character in text):
+        raise UserError(f"nothing to speak in {shorten(text.strip())!r}: it holds no letter and no digit")
+    return text.strip()
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text`, cut to `limit` characters, for messages."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean(text: str, cleaners: Sequence[str]) -> str:
+    """Apply the named cleaners in order; raises UserError for an unknown name."""
+    for name in cleaners:
+        if name not in CLEANERS:
+            raise UserError(f"unknown text cleaner {name!r}; known: {', '.join(CLEANERS)}")
+        text = CLEANERS[name](text)
+    return text
+
+
+def text_to_ids(text: str, cleaners: Sequence[str] = ("english_cleaners",), *, drop_unknown: bool = False) -> list[int]:
+    """Ids of a text's letters after cleaning; phones stand in braces: 'Turn left on {HH AW1 S T AH0 N} Street.'
+
+    `_` and `~` are dropped. Any other symbol or phone that the table lacks raises UserError naming it, because
+    ids silently lost no longer match their durations; `drop_unknown` loses them, as the original does.
+    """
+    ids: list[int] = []
+    position = 0
+    for match in BRACES.finditer(text):
+        ids += _letter_ids(clean(text[position : match.start()], cleaners), drop_unknown)
+        ids += _ids((f"@{phone}" for phone in match.group(1).split()), "phone", drop_unknown)
+        position = match.end()
+    return ids + _letter_ids(clean(text[position:], cleaners), drop_unknown)
+
+
+def _letter_ids(text: str, drop_unknown: bool) -> list[int]:
+    return _ids((character for character in text if character not in _DROPPED), "symbol", drop_unknown)
+
+
+def _ids(symbols: Iterable[str], kind: str, drop_unknown: bool) -> list[int]:
+    ids = []
+    for symbol in symbols:
+        index = SYMBOL_TO_ID.get(symbol)
+        if index is not None:
+            ids.append(index)
+        elif not drop_unknown:
+            raise UserError(f"unknown {kind} {shorten(symbol.removeprefix('@')) or symbol!r}; {_KNOWN[kind]}")
+    return ids
+
+
+_KNOWN = {
+    "phone": "known are ARPAbet (AA1 B CH …), pinyin (zh ang1 …) and the silences sp, spn, sil (text/symbols.py)",
+    "symbol": "known are letters, space and - ! ' ( ) , . : ; ? (text/symbols.py); phones stand in braces, {AA1 B}",
+}
+
+
+def phones_to_ids(phones: Sequence[str]) -> list[int]:
+    """Ids of phones: 'AA1' -> the id of '@AA1', 'sp' -> that of '@sp'; raises UserError naming an unknown phone."""
+    return _ids((f"@{phone}" for phone in phones), "phone", drop_unknown=False)
+
+
+def ids_to_text(ids: Iterable[int]) -> str:
+    """The symbols of ids, neighbouring phones in one pair of braces; raises UserError for an id out of range."""
+    parts = []
+    for index in ids:
+        if not 0 <= index < len(SYMBOLS):
+            raise UserError(f"symbol id {index} is out of range; ids run from 0 to {len(SYMBOLS) - 1}")
+        symbol = SYMBOLS[index]
+        parts.append("{" + symbol[1:] + "}" if symbol.startswith("@") else symbol)
+    return "".join(parts).replace("}{", " ")
