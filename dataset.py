@@ -53,7 +53,9 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Called by DataLoader(pin_memory=True)."""
-        pinned: dict[str, Any] = {name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        pinned: dict[str, Any] = {
+            name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         if self.reference_mels is self.mels:
             pinned["reference_mels"] = pinned["mels"]
         return replace(self, **pinned)

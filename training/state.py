@@ -74,9 +74,7 @@ class TrainState:
         torch.manual_seed(config.train.seed)
         self.model = AcousticModel(model_sizes(config, self.ids)).to(process.device)
         optimizer = config.train.optimizer
-        self.optimizer = make_optimizer(
-            self.model.parameters(), optimizer.betas, optimizer.eps, optimizer.weight_decay
-        )
+        self.optimizer = make_optimizer(self.model.parameters(), optimizer.betas, optimizer.eps, optimizer.weight_decay)
         self.scaler = precision.scaler(process.device)
         self.sampler = LengthBucketSampler(
             self.train_set.lengths, optimizer.batch_size, config.train.seed, process.rank, process.world

@@ -48,15 +48,6 @@ def known_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def parse_step(text: str) -> int | str:
-    """argparse type of --restore_step: a step number or "latest"."""
-    if text == LATEST:
-        return text
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"{text!r} is neither a step number nor {LATEST!r}")
-    return int(text)
-
-
 def resolve_step(folder: Path, step: int | str) -> int:
     """Turn "latest" into a number; raises UserError listing the known steps when there is no such checkpoint."""
     steps = known_steps(folder)

@@ -44,6 +44,13 @@ def positive_int(text: str) -> int:
     return value
 
 
+def restore_step(text: str) -> int | str:
+    """argparse type: a step number, or "latest"."""
+    if text != "latest" and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a step number nor "latest"')
+    return text if text == "latest" else int(text)
+
+
 def available_cpus() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

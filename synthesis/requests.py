@@ -1,0 +1,84 @@
+"""What is to be spoken, by whom and how: checked before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import UserError
+from text import check_text
+from text.chunks import split_sentences
+from text.g2p import EnglishG2P, Word, phones_of
+from utils.metadata import IdMaps, read_metadata
+
+MAX_WORDS = 40  # words in one chunk of a long text
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of text that is synthesised at once."""
+
+    text: str
+    phones: tuple[str, ...]
+    words: tuple[Word, ...] = ()  # where each word's phones came from; empty where phones were given
+
+
+@dataclass(frozen=True)
+class Request:
+    """One file to be made."""
+
+    name: str  # of the result files, without suffix
+    chunks: tuple[Chunk, ...]
+    speaker: str
+    emotion: str | None  # None: the soft token of `reference`
+    reference: Path | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return " ".join(chunk.text for chunk in self.chunks)
+
+
+def single_request(
+    text: str, speaker: str, emotion: str | None, reference: Path | None, lexicon: str | None, name: str | None
+) -> Request:
+    """A request from a text of any length. Raises UserError for an empty or unspeakable text."""
+    check_text(text)
+    g2p = EnglishG2P(lexicon)
+    chunks = []
+    for part in split_sentences(text, MAX_WORDS):
+        words = tuple(g2p(part))
+        if any(word.phones for word in words):
+            chunks.append(Chunk(part, tuple(phones_of(words)), words))
+    if not chunks:
+        phones_of(g2p(text))  # raises the error that says so
+    token = emotion or f"like-{reference.stem if reference else ''}"
+    return Request(name or safe_name(f"{speaker}_{token}_{text}"), tuple(chunks), speaker, emotion, reference)
+
+
+def batch_requests(source: Path, ids: IdMaps) -> list[Request]:
+    """One request per line of a metadata file: its phones, its speaker, its emotion.
+
+    Raises UserError as `file:line: …` for malformed lines, and for a speaker or an emotion the model does not know.
+    """
+    entries = read_metadata(source)
+    if not entries:
+        raise UserError(f"{source} lists no utterance")
+    for entry in entries:
+        for kind, known, value in (("speaker", ids.speakers, entry.speaker), ("emotion", ids.emotions, entry.emotion)):
+            if value not in known:
+                raise UserError(f"{source}: {entry.name}: unknown {kind} {value!r}; known: {', '.join(known)}")
+    return [Request(e.name, (Chunk(e.text, e.phones),), e.speaker, e.emotion) for e in entries]
+
+
+def safe_name(text: str, limit: int = 60) -> str:
+    """A file name without suffix: ASCII letters, digits, `_` and `-`; never empty, never a path."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else " " for c in text)
+    return "-".join(kept.split())[:limit].rstrip("-") or "speech"
+
+
+def print_words(words: Sequence[Word]) -> None:
+    """One line a word: how it is spoken and who says so."""
+    for word in words:
+        print(f"  {word}")

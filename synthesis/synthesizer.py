@@ -1,0 +1,149 @@
+"""The acoustic model and the vocoder at work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acoustic import LoadedModel, uses_external_speakers
+from audio import MelSpectrogram, is_silent, load
+from audio.trim import trim_silence
+from config import Config
+from dataset import load_array
+from errors import UserError
+from synthesis.requests import Chunk, Request
+from text import phones_to_ids
+from vocoder import Vocoder
+
+PAUSE = 0.25  # seconds of silence between the chunks of a long text
+REFERENCE_PEAK = (
+    0.5  # a reference's level says nothing about its emotion unless its speaker's other recordings are known
+)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """One chunk, spoken."""
+
+    wav: np.ndarray  # [samples] float32 in -1 … 1
+    mel: np.ndarray  # [T, 80] log-mel
+    durations: list[int]  # frames per phone
+    emotion_weights: dict[str, float]  # of the tokens; one-hot for a label
+
+
+class Synthesizer:
+    """Speaks requests with one loaded model."""
+
+    def __init__(self, loaded: LoadedModel, vocoder: Vocoder, device: torch.device) -> None:
+        self.loaded = loaded
+        self.vocoder = vocoder
+        self.device = device
+        self.mel = mel_spectrogram(loaded.config).to(device)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz."""
+        return self.loaded.config.preprocess.preprocessing.audio.sampling_rate
+
+    def reference_mel(self, path: Path) -> Tensor:
+        """Log-mel [T, 80] of a reference recording: any rate, any number of channels, silence around it cut off.
+
+        Raises UserError naming the file when it is unreadable or silent.
+        """
+        wav = load(path, self.sampling_rate)
+        if is_silent(wav):
+            raise UserError(f"{path} is silent; a reference needs speech")
+        wav = trim_silence(wav, self.sampling_rate)
+        wav = wav * (REFERENCE_PEAK / np.abs(wav).max())
+        mels, _ = self.mel(torch.from_numpy(wav)[None].to(self.device))
+        return mels[0]
+
+    def speak(self, request: Request, duration_scale: float = 1.0) -> list[Speech]:
+        """Speak one request, chunk by chunk."""
+        reference = None if request.reference is None else self.reference_mel(request.reference)
+        return [self.speak_batch([(request, chunk)], duration_scale, reference)[0] for chunk in request.chunks]
+
+    @torch.inference_mode()
+    def speak_batch(
+        self, parts: Sequence[tuple[Request, Chunk]], duration_scale: float = 1.0, reference: Tensor | None = None
+    ) -> list[Speech]:
+        """Speak one chunk of each request at once; all by label, or all after `reference` [T, 80]."""
+        ids = self.loaded.ids
+        phones = [phones_to_ids(chunk.phones) for _, chunk in parts]
+        lengths = torch.tensor([len(row) for row in phones])
+        padded = torch.zeros(len(phones), int(lengths.max()), dtype=torch.long)
+        for row, values in zip(padded, phones, strict=True):
+            row[: len(values)] = torch.tensor(values)
+        emotions = None
+        if reference is None:
+            emotions = torch.tensor([ids.emotion_id(str(request.emotion)) for request, _ in parts], device=self.device)
+        output = self.loaded.model(
+            padded.to(self.device),
+            lengths.to(self.device),
+            self._speakers([request.speaker for request, _ in parts]),
+            emotions=emotions,
+            reference_mels=None if reference is None else reference.expand(len(parts), -1, -1),
+            duration_scale=duration_scale,
+        )
+        mels = output.mels[-1].float()
+        frames = output.mel_lengths.tolist()
+        for (request, _), count in zip(parts, frames, strict=True):
+            if count == 0:
+                raise UserError(f"{request.name}: the model predicts no duration at all; train it longer")
+        wavs = self.vocoder(mels, output.mel_lengths)
+        results = []
+        for index, wav in enumerate(wavs):
+            results.append(
+                Speech(
+                    wav.numpy(),
+                    mels[index, : frames[index]].cpu().numpy(),
+                    output.durations[index, : lengths[index]].tolist(),
+                    self._weights(index, emotions, output.emotion_logits),
+                )
+            )
+        return results
+
+    def _weights(self, index: int, emotions: Tensor | None, logits: Tensor | None) -> dict[str, float]:
+        names = self.loaded.ids.emotions
+        if emotions is not None:
+            return {name: float(number == int(emotions[index])) for name, number in names.items()}
+        assert logits is not None
+        weights = logits[index].softmax(-1).tolist()
+        return {name: round(weights[number], 4) for name, number in names.items()}
+
+    def _speakers(self, names: list[str]) -> Tensor:
+        numbers = [self.loaded.ids.speaker_id(name) for name in names]
+        config = self.loaded.config
+        if not uses_external_speakers(config):
+            return torch.tensor(numbers, device=self.device)
+        folder = Path(config.preprocess.path.preprocessed_path) / "spker_embed"
+        rows = [load_array(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
+        return torch.from_numpy(np.stack(rows)).float().to(self.device)
+
+
+def mel_spectrogram(config: Config) -> MelSpectrogram:
+    """The analysis that the model was trained on."""
+    preprocessing = config.preprocess.preprocessing
+    return MelSpectrogram(
+        preprocessing.audio.sampling_rate,
+        preprocessing.stft.filter_length,
+        preprocessing.stft.hop_length,
+        preprocessing.stft.win_length,
+        preprocessing.mel.n_mel_channels,
+        preprocessing.mel.mel_fmin,
+        preprocessing.mel.mel_fmax,
+    )
+
+
+def join(pieces: Sequence[np.ndarray], sampling_rate: int) -> np.ndarray:
+    """Waveforms one after the other with a short silence between them."""
+    silence = np.zeros(round(PAUSE * sampling_rate), dtype=np.float32)
+    parts: list[np.ndarray] = []
+    for piece in pieces:
+        parts += [silence, piece] if parts else [piece]
+    return np.concatenate(parts)

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: finish the step, save, say how to go on."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class StopSignal:
+    """Remembers the first SIGINT or SIGTERM; a second one ends the process the ordinary way.
+
+    As a context manager it restores the previous handlers.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0  # of the signal received; 0 = none
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self.number = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @property
+    def exit_code(self) -> int:
+        """128 + signal number, as shells report it; 0 without a signal."""
+        return 128 + self.number if self.number else 0
+
+
+def ignore_in_worker(_: int) -> None:
+    """`worker_init_fn` of data loaders: Ctrl-C reaches the whole process group, but the trainer decides when to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,195 @@
+"""The training loop: micro-batches, steps, logs, validation, checkpoints."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from config import Config
+from dataset import Batch, collate
+from model import LossCounts, TrainingLoss, learning_rate
+from training.processes import Process
+from training.samples import SampleWriter
+from training.signals import StopSignal, ignore_in_worker
+from training.state import Precision, TrainState, step_seed
+from training.validation import batches_by_length, correct_emotions, run_model, validate
+from utils.tracking import Tracker
+
+PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's losses
+SCALARS = ("total", "mel", "mel_last", "emotion", "duration")
+
+
+class RunningMeans:
+    """Sums of a step's metrics, kept on the device: reading them is what waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._device = device
+        self._steps = 0
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Metrics of one step: scalar tensors."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=self._device)) + value.detach().float()
+        self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = {name: float(value) / max(1, self._steps) for name, value in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
+
+
+class Trainer:
+    """Trains until `total_step` or a signal. Only the first process writes anything."""
+
+    def __init__(self, config: Config, process: Process, use_amp: bool, restore_step: int | None) -> None:
+        self.config = config
+        self.process = process
+        self.precision = Precision.choose(use_amp, config.train.optimizer.amp_dtype, process.device)
+        self.state = TrainState(config, process, self.precision)
+        if restore_step is not None:
+            self.state.load(restore_step)
+        loss = config.train.loss
+        self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion)
+        self.model: nn.Module = self.state.model
+        if process.world > 1:
+            device_ids = [process.device] if process.device.type == "cuda" else None
+            self.model = DistributedDataParallel(self.state.model, device_ids=device_ids)
+        self.loader: DataLoader[Batch] = DataLoader(
+            self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
+            batch_sampler=self.state.sampler,
+            collate_fn=collate,
+            num_workers=config.train.num_workers,
+            worker_init_fn=ignore_in_worker,
+            pin_memory=process.device.type == "cuda",
+        )
+
+    def run(self, stop: StopSignal) -> Path | None:
+        """Train; returns the last checkpoint written (None if nothing was left to do)."""
+        self.model.train()
+        first = self.process.is_first
+        total = self.config.train.step.total_step
+        tracker = Tracker(Path(self.config.train.path.log_path), self.state.step) if first else None
+        means = RunningMeans(self.process.device)
+        saved: Path | None = None
+        bar = tqdm(total=total, initial=self.state.step, disable=not first, unit="step", dynamic_ncols=True)
+        batches = iter(self.loader)
+        try:
+            while self.state.step < total:
+                metrics, stopping = self.train_step(self._micro_batches(batches), stop.number)
+                means.add(metrics)
+                bar.update()
+                if self.state.step % PROGRESS_STEPS == 0 and first:
+                    bar.set_postfix({name: f"{float(metrics[name]):.3f}" for name in SCALARS if name != "mel"})
+                last = stopping or self.state.step == total
+                if tracker is not None:
+                    self._report(tracker, means, bar)
+                    if last or self.state.step % self.config.train.step.save_step == 0:
+                        saved = self.state.save()
+                if last:
+                    break
+        finally:
+            bar.close()
+            if tracker is not None:
+                tracker.close()
+        return saved
+
+    def train_step(self, batches: list[Batch], stop_number: int = 0) -> tuple[dict[str, Tensor], bool]:
+        """One optimiser step over `grad_acc_step` micro-batches; returns its metrics and whether anyone wants to stop.
+
+        The loss is divided by the counts of all micro-batches of all processes: the gradient is that of one batch.
+        """
+        state, process = self.state, self.process
+        torch.manual_seed(step_seed(self.config.train.seed, state.step, process.rank))
+        batches = [batch.to(process.device) for batch in batches]
+        rate = self._set_learning_rate()
+        stacked = [LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked() for batch in batches]
+        shared = torch.cat([torch.stack(stacked).sum(0), torch.tensor([float(stop_number)], device=process.device)])
+        process.sum(shared)
+        counts = LossCounts.from_stacked(shared[:5])
+        metrics: dict[str, Tensor] = {}
+        for index, batch in enumerate(batches):
+            for name, value in self._backward(batch, counts, synchronise=index == len(batches) - 1).items():
+                metrics[name] = metrics[name] + value if name in metrics else value
+        state.scaler.unscale_(state.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.optimizer.grad_clip_thresh)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        if process.world > 1:
+            metrics = dict(zip(metrics, process.sum(torch.stack(list(metrics.values()))).unbind(), strict=True))
+        metrics |= {"gradient_norm": norm, "learning_rate": torch.tensor(rate)}
+        stopping = bool(shared[5] > 0) if process.world > 1 else stop_number > 0
+        return metrics, stopping
+
+    def _backward(self, batch: Batch, counts: LossCounts, synchronise: bool) -> dict[str, Tensor]:
+        """Forward and backward of one micro-batch; its share of each loss and of the emotion accuracy."""
+        rate = self.config.train.emotion.soft_token_rate
+        use_soft = (torch.rand(len(batch.names)) < rate).to(self.process.device)
+        last = synchronise or not isinstance(self.model, DistributedDataParallel)
+        with nullcontext() if last else self.model.no_sync():  # type: ignore[operator]
+            with self.precision.autocast(self.process.device):
+                output = run_model(self.model, batch, use_soft)
+            losses = self.loss(output, batch.mels, batch.durations, batch.emotions, counts)
+            # DistributedDataParallel averages gradients over processes; the counts already cover all of them
+            self.state.scaler.scale(losses.total * self.process.world).backward()
+        shares = {name: getattr(losses, name).detach() for name in SCALARS}
+        return shares | {"emotion_accuracy": correct_emotions(output, batch) / counts.labelled.clamp(min=1)}
+
+    def _set_learning_rate(self) -> float:
+        optimizer = self.config.train.optimizer
+        rate = learning_rate(
+            self.state.step + 1,
+            self.config.model.transformer.encoder_hidden,
+            optimizer.warm_up_step,
+            optimizer.anneal_steps,
+            optimizer.anneal_rate,
+            optimizer.lr_scale,
+        )
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _micro_batches(self, batches: Iterator[Batch]) -> list[Batch]:
+        return list(itertools.islice(batches, self.config.train.optimizer.grad_acc_step))
+
+    def _report(self, tracker: Tracker, means: RunningMeans, bar: Any) -> None:
+        """Logs, validation and samples where this step is due for them."""
+        step, due = self.state.step, self.config.train.step
+        end = step == due.total_step
+        if step % due.log_step == 0 or end:
+            tracker.scalars("train", step, _tagged(means.take()))
+        if step % due.val_step == 0 or end:
+            result = self.validate()
+            tracker.scalars("val", step, _tagged(result))
+            bar.write(f"step {step}: val " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
+        if step % due.synth_step == 0 or end:
+            if not hasattr(self, "_samples"):
+                self._samples = SampleWriter(self.config, self.state.val_set, self.process.device)
+            self._samples.write(self.state.model, self.precision, tracker, step)
+        if step % due.log_step == 0:
+            tracker.flush()
+
+    def validate(self) -> dict[str, float]:
+        """Validation losses and emotion accuracy, under the same names as the training ones."""
+        loader = batches_by_length(self.state.val_set, self.config.train.optimizer.batch_size)
+        result = validate(self.state.model, loader, self.loss, self.precision, self.process.device)
+        return {name: float(getattr(result.losses, name)) for name in SCALARS} | {
+            "emotion_accuracy": result.emotion_accuracy
+        }
+
+
+def _tagged(values: dict[str, float]) -> dict[str, float]:
+    """loss/… for losses, the rest under its own name: the same tags in train and val."""
+    return {f"loss/{name}" if name in SCALARS else name: value for name, value in values.items()}
