@@ -1,0 +1,79 @@
+"""Recordings and their alignments -> mel spectrograms, durations, speaker embeddings and the lists that training reads.
+
+    python preprocess.py --dataset RAVDESS
+    python preprocess.py --dataset RAVDESS --textgrids /path/to/TextGrid --jobs 4
+    python preprocess.py --dataset RAVDESS --set preprocess.preprocessing.split.by=speaker \\
+        --set 'preprocess.preprocessing.split.hold_out=[Actor_03]'
+
+Reads raw_data/<DATASET> (made by prepare_align.py) and <speaker>/<name>.TextGrid in preprocessed_data/<DATASET>/TextGrid
+(made by align.py). An utterance that cannot be used is left out and listed in skipped.json with the reason. A val.txt
+that you put into preprocessed_data/<DATASET> (metadata lines, or a name per line) decides what validates; without one
+the configured split does. Remove val.txt to go back to that.
+
+Next: python train.py --dataset RAVDESS
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.cli import Parser, add_config_flags, available_cpus, positive_int, run
+
+if TYPE_CHECKING:
+    from preprocessor.builder import Summary
+
+
+def build_parser() -> Parser:
+    parser = Parser(__doc__)
+    add_config_flags(parser)
+    parser.add_argument(
+        "--textgrids",
+        type=Path,
+        metavar="DIR",
+        help="folder of the TextGrids (default: TextGrid/ of preprocessed_path)",
+    )
+    parser.add_argument(
+        "--jobs", type=positive_int, default=available_cpus(), metavar="N", help="processes (default: all %(default)s)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
+    from tqdm import tqdm
+
+    from config import load_config
+    from preprocessor import builder
+
+    config = load_config(args.dataset, args.overrides).preprocess
+    output = Path(config.path.preprocessed_path)
+    started = time.perf_counter()
+    plan = builder.plan(config, args.textgrids or output / "TextGrid")
+    work = builder.features(plan, args.jobs)
+    results = list(tqdm(work, total=len(plan.tasks), unit="file", desc="preprocess", disable=None))
+    summary = builder.finish(plan, results)
+    _report(summary, output, time.perf_counter() - started)
+
+
+def _report(summary: Summary, output: Path, elapsed: float) -> None:
+    from preprocessor.builder import summed_up
+
+    total = summary.kept + len(summary.skipped)
+    if summary.skipped:
+        reasons = summed_up(summary.skipped)
+        print(f"skipped {len(summary.skipped):,} of {total:,}: {reasons}; listed in {output / 'skipped.json'}")
+    if summary.given_missing:
+        print(f"val.txt names {len(summary.given_missing)} that are not usable, such as {summary.given_missing[0]}")
+    longest = summary.longest
+    print(
+        f"{summary.kept:,} utterances, {summary.seconds / 3600:.2f} h of speech, in {output}: {summary.train:,} train, "
+        f"{summary.val:,} validate ({'given val.txt' if summary.given else 'split as configured'}); the longest has "
+        f"{longest.frames} frames ({elapsed:.1f} s)"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

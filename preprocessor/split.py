@@ -1,0 +1,78 @@
+"""Which utterances validate: chosen by the configuration, or given in a val.txt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from config.schema import Split
+from errors import UserError
+from utils.metadata import emotion_of
+
+Key = tuple[str, str]  # speaker, name
+
+
+def choose(keys: Sequence[Key], split: Split, val_size: int, statement_of: Callable[[str], str | None]) -> set[Key]:
+    """The utterances that `split` holds out.
+
+    Depends on the set of keys, not on their order. Raises UserError when `hold_out` names what the data lack (with
+    what they have), or when nothing would be left to train on.
+    """
+    if split.by == "random":
+        if val_size >= len(keys):
+            raise UserError(
+                f"preprocess.preprocessing.val_size is {val_size}, but there are {len(keys)} utterances: "
+                "nothing would be left to train on"
+            )
+        return set(random.Random(split.seed).sample(sorted(keys), val_size))
+    held = _held_by(split.by, keys, statement_of)
+    unknown = sorted(set(split.hold_out) - set(held.values()))
+    if unknown:
+        known = ", ".join(sorted(set(held.values()))) or "none"
+        raise UserError(
+            f"preprocess.preprocessing.split.hold_out: no utterance has the {split.by} "
+            f"{', '.join(map(repr, unknown))}; known: {known}"
+        )
+    chosen = {key for key, value in held.items() if value in split.hold_out}
+    if len(chosen) == len(set(keys)):
+        raise UserError(
+            "preprocess.preprocessing.split.hold_out holds out every utterance: nothing would be left to train on; "
+            f"known: {', '.join(sorted(set(held.values())))}"
+        )
+    return chosen
+
+
+def _held_by(by: str, keys: Sequence[Key], statement_of: Callable[[str], str | None]) -> dict[Key, str]:
+    """What `hold_out` may name of every utterance that has it."""
+    if by == "speaker":
+        return {key: key[0] for key in keys}
+    if by == "speaker_emotion":
+        return {key: f"{key[0]}/{emotion_of(key[1])}" for key in keys}
+    assert by == "statement", by
+    statements = {key: statement_of(key[1]) for key in keys}
+    return {key: statement for key, statement in statements.items() if statement is not None}
+
+
+def read_given(path: Path) -> list[str]:
+    """Names in a given val.txt, in its order: metadata lines, or just a name per line."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable as UTF-8 text ({error}); mend or remove it") from error
+    names = [line.split("|", 1)[0].strip() for line in lines if line.strip()]
+    return list(dict.fromkeys(names))
+
+
+def choose_given(keys: Sequence[Key], names: Sequence[str], source: str) -> set[Key]:
+    """The utterances of the given names. UserError when none of them exists or none would be left to train on."""
+    wanted = set(names)
+    chosen = {key for key in keys if key[1] in wanted}
+    if names and not chosen:
+        raise UserError(
+            f"{source}: none of its {len(names)} names is an utterance here (the first is {names[0]!r}; here they "
+            f"look like {min(keys)[1]!r}); remove the file to split as configured"
+        )
+    if len(chosen) == len(set(keys)):
+        raise UserError(f"{source} names every utterance: nothing would be left to train on")
+    return chosen
