@@ -10,6 +10,7 @@ Words are lower case. The rule reads, in this order (the first that speaks decid
     before an article or object pronoun                     verb       (dogs quickly _record_ the song)
     before of, is, was, will, …                             not a verb (world _records_ are rare)
     after a plural noun, if the word is no plural           verb       (the dogs _record_ songs)
+    an -s form soon after a, this, each                     verb       (a dog _records_ songs)
     in a noun phrase begun by a determiner                  not a verb (a new world _record_)
     otherwise                                               undecided
 """
@@ -50,6 +51,7 @@ MODALS = _words(
 DO = _words("do does did don't doesn't didn't")
 SUBJECTS = _words("i you he she we they who")
 SINGULAR_SUBJECTS = _words("he she it that which this who everyone nobody someone somebody everybody")
+_SINGULAR = _words("a an this that each every another")
 OBJECTS = _words("me him them us it")
 OBJECT_STARTS = _words("the a an my your his her our their its it them us me him this these those all every each")
 FINITE = _words("of is are was were has had will would can could should may might must isn't aren't wasn't weren't")
@@ -121,10 +123,12 @@ def _by_what_follows(word: str, words: list[str], follower: str) -> Role:
         return Role.OTHER
     if is_plural(previous) and not is_plural(word):
         return Role.VERB
+    if is_plural(word) and not _SINGULAR.isdisjoint(words[-3:-1]):
+        return Role.VERB
     in_noun_phrase = any(earlier in DETERMINERS or earlier in PREPOSITIONS for earlier in words[-3:-1])
     if in_noun_phrase and not is_plural(word):
         return Role.OTHER
-    # he and his friends: no subject pronoun just before, but a question's (does the dog, will Anna …)
+    # no subject pronoun just before, but a question or a distant modal (will Anna record it?)
     if any(earlier in MODALS or earlier in DO for earlier in words[-3:-1]) and not is_plural(word):
         return Role.VERB
     return Role.UNDECIDED

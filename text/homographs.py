@@ -34,8 +34,8 @@ _SWAPPED = frozenset(
 )
 # both readings are wrong, equal or too rare in the file: the dictionary knows better
 _LEFT_TO_DICTIONARY = frozenset(
-    "accents baths complex counterbalance counterbalances diagnoses inverse mandate misconduct mouths prefix prefixes "
-    "presage presages processes processing quadruple quadruples unused used read document documents".split()
+    "accents baths closer complex counterbalance counterbalances diagnoses inverse mandate misconduct mouths prefix "
+    "prefixes presage presages processes processing quadruple quadruples unused used read document documents".split()
 )
 _CORRECTED = {"refuse": ("R IH0 F Y UW1 Z", "R EH1 F Y UW2 S")}
 _USUALLY_VERBS = frozenset("collect convert invite permit produce recall refuse resume rewrite suspect use".split())
@@ -147,9 +147,11 @@ def _read(word: str, place: Neighbours) -> Phones:
     present, past = ("R", "IY1", "D"), ("R", "EH1", "D")
     words = without_adverbs(place.before)
     previous = words[-1] if words else ""
+    if not previous:  # Read it! Read by millions, it …
+        return past if place.after[:1] == ("by",) else present
     if previous in HAVE or previous in BE or previous in ("well", "widely", "being", "get", "got"):
         return past
-    if previous == "to" or previous in DETERMINERS or any(w in MODALS or w in DO for w in words[-4:]):
+    if previous in ("to", "go", "come") or previous in DETERMINERS or any(w in MODALS or w in DO for w in words[-4:]):
         return present
     if any(earlier in HAVE for earlier in words[-3:-1]):  # Have you read it?
         return past
@@ -160,7 +162,7 @@ def _read(word: str, place: Neighbours) -> Phones:
     )
     if told:
         return past
-    if previous in ("", "i", "you", "we", "they", "and", "who", "or", "them", "him", "us", "me") or is_plural(previous):
+    if previous in ("i", "you", "we", "they", "and", "who", "or", "them", "him", "us", "me") or is_plural(previous):
         return present
     return past if place.after and place.after[0] in OBJECT_STARTS else present
 
@@ -218,7 +220,7 @@ _RULES: dict[str, Callable[[str, Neighbours], Phones]] = {
     "lead": _cued(
         "L IY1 D",
         "L EH1 D",
-        previous="of molten liquid contains contain containing",
+        previous="of melted molten liquid contains contain containing",
         following="pipe pipes paint poisoning pencil pencils weight weights bullet bullets acid glass balloon mine ore",
     ),
     "wind": _cued("W IH1 N D", "W AY1 N D", following="up down back", verb=True),
@@ -233,6 +235,12 @@ _RULES: dict[str, Callable[[str, Neighbours], Phones]] = {
     ),
     "dove": _cued("D AH1 V", "D OW1 V", previous="i he she we they who", following="into in down under headfirst off"),
     "bass": _cued("B EY1 S", "B AE1 S", anywhere="fish fishing sea lake river caught grilled striped fishermen"),
+    "content": _cued(
+        "K AA1 N T EH0 N T",
+        "K AH0 N T EH1 N T",
+        previous=f"{_BE} feel feels felt seem seems seemed",
+        following="with to",
+    ),
     "invalid": _cued("IH0 N V AE1 L AH0 D", "IH1 N V AH0 L AH0 D", following="chair was has"),
     "mouth": _cued("M AW1 TH", "M AW1 DH", verb=True),
 }

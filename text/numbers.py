@@ -120,6 +120,6 @@ def expand_numbers(text: str) -> str:
     text = re.sub(r"[0-9][0-9,]+[0-9]", lambda match: match.group().replace(",", ""), text)
     text = re.sub(r"£([0-9,]*[0-9]+)", r"\1 pounds", text)
     text = re.sub(r"\$([0-9.,]*[0-9]+)", _expand_dollars, text)
-    text = re.sub(r"([0-9]+)\.([0-9]+)", r"\1 point \2", text)
-    text = re.sub(r"([0-9]+)(?:st|nd|rd|th)", lambda match: ordinal(match.group(1)), text)
+    text = re.sub(r"(?<![0-9])([0-9]+)\.([0-9]+)", r"\1 point \2", text)
+    text = re.sub(r"(?<![0-9])([0-9]+)(?:st|nd|rd|th)", lambda match: ordinal(match.group(1)), text)
     return re.sub(r"[0-9]+", lambda match: year_or_cardinal(match.group()), text)

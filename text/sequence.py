@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from errors import UserError
 from text.cleaners import CLEANERS
 from text.symbols import SYMBOL_TO_ID, SYMBOLS
 
-BRACES = re.compile(r"\{(.+?)\}", re.DOTALL)  # {HH AH0 L OW1}: phones inside a text
 _DROPPED = "_~"  # the padding symbol and a former end mark: dropped on purpose wherever they occur in a text
 
 
@@ -25,6 +23,16 @@ def check_text(text: str) -> str:
 def shorten(text: str, limit: int = 60) -> str:
     """`text`, cut to `limit` characters, for messages."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def split_braces(text: str) -> Iterator[tuple[str, bool]]:
+    """'a {AA1 B} c' -> ('a ', False), ('AA1 B', True), (' c', False); the inside of braces is never empty."""
+    position = 0
+    while (start := text.find("{", position)) >= 0 and (end := text.find("}", start + 2)) >= 0:
+        yield text[position:start], False
+        yield text[start + 1 : end], True
+        position = end + 1
+    yield text[position:], False
 
 
 def clean(text: str, cleaners: Sequence[str]) -> str:
@@ -43,16 +51,13 @@ def text_to_ids(text: str, cleaners: Sequence[str] = ("english_cleaners",), *, d
     ids silently lost no longer match their durations; `drop_unknown` loses them, as the original does.
     """
     ids: list[int] = []
-    position = 0
-    for match in BRACES.finditer(text):
-        ids += _letter_ids(clean(text[position : match.start()], cleaners), drop_unknown)
-        ids += _ids((f"@{phone}" for phone in match.group(1).split()), "phone", drop_unknown)
-        position = match.end()
-    return ids + _letter_ids(clean(text[position:], cleaners), drop_unknown)
-
-
-def _letter_ids(text: str, drop_unknown: bool) -> list[int]:
-    return _ids((character for character in text if character not in _DROPPED), "symbol", drop_unknown)
+    for part, braced in split_braces(text):
+        if braced:
+            ids += _ids((f"@{phone}" for phone in part.split()), "phone", drop_unknown)
+        else:
+            letters = (character for character in clean(part, cleaners) if character not in _DROPPED)
+            ids += _ids(letters, "symbol", drop_unknown)
+    return ids
 
 
 def _ids(symbols: Iterable[str], kind: str, drop_unknown: bool) -> list[int]:
