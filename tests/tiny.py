@@ -9,20 +9,21 @@ from utils.metadata import Entry, IdMaps, write_metadata
 SPEAKERS = ("Actor_01", "Actor_02")
 EMOTIONS = ("angry", "calm", "happy", "sad")
 SENTENCES = {
-    "01": ("Kids are talking by the door", "K IH1 D Z AA1 R T AO1 K IH0 NG sp B AY1 DH AH0 D AO1 R"),
-    "02": ("Dogs are sitting by the door", "D AO1 G Z AA1 R S IH1 T IH0 NG B AY1 DH AH0 D AO1 R"),
+    "01": ("Kids are talking", "K IH1 D Z AA1 R T AO1 K IH0 NG"),
+    "02": ("Dogs are sitting by the door", "D AO1 G Z AA1 R S IH1 T IH0 NG sp B AY1 DH AH0 D AO1 R"),
 }
 
 
 def make_tiny_dataset(root: Path) -> Path:
-    """Write features and metadata as preprocess.py would. Mels are band patterns by phone, level and pitch by emotion."""
+    """Write features and metadata as preprocess.py would. A phone is a band pattern, an emotion a level and a width."""
     noise = np.random.default_rng(7)
     entries = []
     for speaker_index, speaker in enumerate(SPEAKERS):
         for emotion_index, emotion in enumerate(EMOTIONS):
             for statement, (text, phones) in SENTENCES.items():
                 for take in ("01", "02"):
-                    entry = Entry(f"{emotion}-normal-{statement}-{take}-{speaker}", speaker, tuple(phones.split()), text)
+                    name = f"{emotion}-normal-{statement}-{take}-{speaker}"
+                    entry = Entry(name, speaker, tuple(phones.split()), text)
                     durations = noise.integers(2, 8 + emotion_index, len(entry.phones))
                     centres = np.array([sum(map(ord, phone)) % 60 + 4 * speaker_index for phone in entry.phones])
                     bands = np.arange(80)[None, :] - np.repeat(centres, durations)[:, None]

@@ -1,0 +1,333 @@
+"""train.py as a real process: it learns, resumes exactly, stops cleanly, logs, and shares work between processes."""
+
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.paths import ROOT
+from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, with_overrides
+from tests.tiny import make_tiny_dataset, tiny_overrides
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny") / "data")
+
+
+def train_arguments(data, output, *overrides: str) -> list[str]:
+    return ["--dataset", "Sample", *with_overrides([*tiny_overrides(data, output), *overrides])]
+
+
+def load(output, step):
+    return torch.load(output / "ckpt" / f"{step}.pth.tar", weights_only=True)
+
+
+def events(output, split):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(output / "log" / split))
+    accumulator.Reload()
+    return accumulator
+
+
+def scalars(output, split, tag):
+    return {event.step: event.value for event in events(output, split).Scalars(tag)}
+
+
+@pytest.fixture(scope="module")
+def run12(data, tmp_path_factory):
+    """An unbroken run of 12 steps."""
+    output = tmp_path_factory.mktemp("unbroken")
+    result = run_script("train.py", *train_arguments(data, output, "train.step.total_step=12"))
+    assert_ok(result)
+    assert "saved" in result.stdout and "synthesize.py" in result.stdout
+    return output
+
+
+def same_state(left, right):
+    assert left["step"] == right["step"]
+    assert left["sampler"] == right["sampler"]
+    for name, tensor in left["model"].items():
+        assert torch.equal(tensor, right["model"][name]), name
+    for index, state in left["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, right["optimizer"]["state"][index][name]), (index, name)
+
+
+def test_checkpoints_carry_what_is_needed_to_go_on(run12):
+    assert sorted(path.name for path in (run12 / "ckpt").iterdir()) == ["12.pth.tar", "4.pth.tar", "8.pth.tar"]
+    content = load(run12, 8)
+    assert content["step"] == 8
+    assert content["config"]["train"]["optimizer"]["batch_size"] == 8
+    assert content["speakers"] == {"Actor_01": 0, "Actor_02": 1}
+    assert list(content["emotions"]) == ["angry", "calm", "happy", "sad"]
+    assert len(content["symbols"]) == 360
+
+
+def test_resumed_run_equals_an_unbroken_one_bit_for_bit(data, run12, tmp_path):
+    """Killed by SIGKILL after its second checkpoint, then resumed: weights, optimiser and logged losses are equal."""
+    arguments = train_arguments(data, tmp_path, "train.step.total_step=12")
+    process = subprocess.Popen(command("train.py", *arguments), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "ckpt" / "8.pth.tar").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    (tmp_path / "ckpt" / "12.pth.tar").unlink(missing_ok=True)  # should the kill have come too late
+    assert_ok(run_script("train.py", *arguments, "--restore_step", "8"))
+    same_state(load(tmp_path, 12), load(run12, 12))
+    for tag in ("loss/total", "gradient_norm", "emotion_accuracy"):
+        unbroken, resumed = scalars(run12, "train", tag), scalars(tmp_path, "train", tag)
+        assert {step: value for step, value in resumed.items() if step > 8} == {
+            step: value for step, value in unbroken.items() if step > 8
+        }
+
+
+def test_data_order_continues_in_the_middle_of_an_epoch(data, tmp_path, run12):
+    """24 utterances in batches of 8: an epoch has 3 batches, so step 4 lies inside the second."""
+    arguments = train_arguments(data, tmp_path)
+    assert_ok(run_script("train.py", *arguments, "--set", "train.step.total_step=4"))
+    assert_ok(run_script("train.py", *arguments, "--set", "train.step.total_step=8", "--restore_step", "latest"))
+    assert load(tmp_path, 4)["sampler"] == {"epoch": 1, "index": 1, "batches": 3}
+    same_state(load(tmp_path, 8), load(run12, 8))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number, code):
+    arguments = train_arguments(data, tmp_path, "train.step.save_step=100000", "train.step.total_step=100000")
+    process = subprocess.Popen(
+        command("train.py", *arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "log" / "train"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and any(path.stat().st_size > 500 for path in log.iterdir())):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    step = int(re.search(r"stopped at step (\d+)", out)[1])
+    assert (tmp_path / "ckpt" / f"{step}.pth.tar").exists()
+    assert f"--restore_step {step}" in out
+    assert "Traceback" not in err
+    again = run_script("train.py", *arguments, "--restore_step", "latest", "--set", f"train.step.total_step={step + 1}")
+    assert_ok(again)
+    assert load(tmp_path, step + 1)["step"] == step + 1
+
+
+def test_logs_can_be_read_back(run12):
+    train, val = events(run12, "train"), events(run12, "val")
+    losses = {f"loss/{name}" for name in ("total", "mel", "mel_last", "emotion", "duration")}
+    assert losses | {"gradient_norm", "learning_rate", "emotion_accuracy"} <= set(train.Tags()["scalars"])
+    assert losses | {"emotion_accuracy"} <= set(val.Tags()["scalars"])
+    assert [event.step for event in train.Scalars("loss/total")] == [2, 4, 6, 8, 10, 12]
+    assert all(math.isfinite(event.value) for tag in losses for event in train.Scalars(tag))
+    assert any(tag.startswith("mel/") for tag in val.Tags()["images"])
+    assert set(val.Tags()["audio"]) == {"audio/predicted", "audio/target_resynthesised"}
+    rates = [event.value for event in train.Scalars("learning_rate")]
+    assert rates == sorted(rates)  # warming up
+
+
+def test_it_learns(data, tmp_path):
+    """Losses of a model that works fall on a task this small."""
+    arguments = train_arguments(
+        data, tmp_path, "train.step.total_step=60", "train.step.save_step=1000", "train.step.val_step=20"
+    )
+    assert_ok(run_script("train.py", *arguments))
+    mel, duration = (scalars(tmp_path, "val", f"loss/{name}") for name in ("mel_last", "duration"))
+    assert mel[60] < 0.9 * mel[20] and mel[60] < 1.5  # a level of -5 predicted as 0 would be 5
+    assert duration[60] < 0.7 * duration[20]
+    train_mel = scalars(tmp_path, "train", "loss/mel_last")
+    assert train_mel[60] == pytest.approx(mel[60], rel=0.5)  # one quantity, on the same scale
+
+
+def test_amp_trains_close_to_float32(data, tmp_path):
+    """bfloat16 on the CPU, float16 with loss scaling asked for by name: both run, losses stay near float32's."""
+    losses = {}
+    for name, flags in {
+        "float32": [],
+        "bfloat16": ["--use_amp"],
+        "float16": ["--use_amp", "--set", "train.optimizer.amp_dtype=float16"],
+    }.items():
+        arguments = train_arguments(data, tmp_path / name, "train.step.total_step=4")
+        result = run_script("train.py", *arguments, *flags)
+        assert_ok(result)
+        assert f"({name})" in result.stdout
+        losses[name] = scalars(tmp_path / name, "train", "loss/total")[4]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert load(tmp_path / "float16", 4)["scaler"]["scale"] > 0
+
+
+def in_process_trainer(data, output, *overrides: str):
+    from config import load_config
+    from training.processes import Process
+    from training.trainer import Trainer
+
+    config = load_config("Sample", [*tiny_overrides(data, output), *overrides])
+    return Trainer(config, Process(0, 1, torch.device("cpu")), use_amp=False, restore_step=None)
+
+
+NO_DROPOUT = (
+    "model.transformer.encoder_dropout=0.0",
+    "model.transformer.duration_predictor_dropout=0.0",
+    "model.decoder.decoder_dropout=0.0",
+    "train.emotion.soft_token_rate=0.0",
+)
+
+
+def gradients(trainer, batches):
+    """Gradient of one step, before clipping and the optimiser."""
+    trainer.config = trainer.config.model_copy(
+        update={
+            "train": trainer.config.train.model_copy(
+                update={
+                    "optimizer": trainer.config.train.optimizer.model_copy(
+                        update={"grad_clip_thresh": 1e9, "grad_acc_step": len(batches)}
+                    )
+                }
+            )
+        }
+    )
+    for norm in trainer.state.model.emotion.reference_encoder.norms:
+        norm.eval()
+    before = {name: value.clone() for name, value in trainer.state.model.named_parameters()}
+    trainer.state.optimizer = torch.optim.SGD(trainer.state.model.parameters(), lr=1.0)
+    trainer.train_step(batches)
+    rate = trainer.state.optimizer.param_groups[0]["lr"]
+    return {name: (before[name] - value).detach() / rate for name, value in trainer.state.model.named_parameters()}
+
+
+def test_gradient_accumulation_equals_one_large_batch(data, tmp_path):
+    from dataset import collate
+
+    items = in_process_trainer(data, tmp_path).state.train_set
+    parts = [[0, 1, 2, 3, 4], [5, 6, 7]]  # unequal on purpose
+    whole = gradients(in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for i in sum(parts, [])])])
+    split = gradients(in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for i in p]) for p in parts])
+    for name, gradient in whole.items():
+        assert torch.allclose(split[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
+
+
+@pytest.mark.parametrize("how", ["speakers", "fraction"])
+def test_labels_of_unlabelled_utterances_are_never_read(data, tmp_path, how):
+    """Flip them: losses and gradients stay the same, bit for bit."""
+    override = {
+        "speakers": "train.semi_supervised.unlabelled_speakers=[Actor_02]",
+        "fraction": "train.semi_supervised.unlabelled_fraction=0.5",
+    }[how]
+
+    def step(flip: bool):
+        trainer = in_process_trainer(data, tmp_path, override)
+        train_set = trainer.state.train_set
+        assert len(train_set.unlabelled) == 12
+        for index, entry in enumerate(train_set.entries):
+            if flip and entry.name in train_set.unlabelled:
+                train_set.emotions[index] = (train_set.emotions[index] + 1) % 4
+        batch = next(iter(trainer.loader))
+        assert (batch.emotions < 0).any() and (batch.emotions >= 0).any()
+        metrics, _ = trainer.train_step([batch])
+        return metrics, dict(trainer.state.model.named_parameters())
+
+    (straight, weights), (flipped, flipped_weights) = step(flip=False), step(flip=True)
+    assert all(torch.equal(straight[name], flipped[name]) for name in straight)
+    assert all(torch.equal(weights[name], flipped_weights[name]) for name in weights)
+
+
+def test_labels_of_labelled_utterances_are_read(data, tmp_path):
+    """The counterpart, lest the test above pass because nothing reads labels."""
+
+    def total(flip: bool):
+        trainer = in_process_trainer(data, tmp_path)
+        if flip:
+            trainer.state.train_set.emotions = [(emotion + 1) % 4 for emotion in trainer.state.train_set.emotions]
+        return trainer.train_step([next(iter(trainer.loader))])[0]["total"]
+
+    assert not torch.equal(total(flip=False), total(flip=True))
+
+
+def test_soft_token_rate_one_trains_everything_through_the_reference(data, tmp_path):
+    trainer = in_process_trainer(data, tmp_path, "train.emotion.soft_token_rate=1.0", "train.loss.alpha=0.0")
+    trainer.state.optimizer = torch.optim.SGD(trainer.state.model.parameters(), lr=1.0)
+    before = trainer.state.model.emotion.reference_encoder.gru.weight_ih_l0.clone()
+    trainer.train_step([next(iter(trainer.loader))])
+    assert not torch.equal(before, trainer.state.model.emotion.reference_encoder.gru.weight_ih_l0)
+
+
+def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess:
+    # --standalone picks a free port of its own
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return subprocess.run(
+        [*launcher, str(ROOT / "train.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "lo"},
+        check=False,
+    )
+
+
+def test_two_processes_train_like_one_with_the_whole_batch(data, tmp_path):
+    """torchrun, gloo: with the same utterances in a step, losses agree (BatchNorm statistics, per process, aside)."""
+    common = (*NO_DROPOUT, "train.step.total_step=3", "train.step.log_step=1", "train.loss.alpha=0.0")
+    one = train_arguments(data, tmp_path / "one", *common, "train.optimizer.batch_size=24")
+    two = train_arguments(data, tmp_path / "two", *common, "train.optimizer.batch_size=12")
+    assert_ok(run_script("train.py", *one))
+    assert_ok(torchrun(2, *two, "--device", "cpu"))
+    assert sorted(os.listdir(tmp_path / "two" / "ckpt")) == ["3.pth.tar"]
+    for tag in ("loss/mel", "loss/mel_last", "loss/duration", "loss/total"):
+        alone, together = scalars(tmp_path / "one", "train", tag), scalars(tmp_path / "two", "train", tag)
+        assert together == pytest.approx(alone, rel=1e-4), tag
+
+
+def test_a_new_run_never_overwrites_an_old_one(data, run12, tmp_path):
+    arguments = train_arguments(data, run12, "train.step.total_step=12")
+    before = (run12 / "ckpt" / "12.pth.tar").read_bytes()
+    assert_refused(run_script("train.py", *arguments), "checkpoints up to step 12", "--restore_step latest")
+    assert (run12 / "ckpt" / "12.pth.tar").read_bytes() == before
+    done = run_script("train.py", *arguments, "--restore_step", "latest")
+    assert_ok(done)
+    assert "nothing to do" in done.stdout
+
+
+def test_from_scratch_moves_the_old_run_aside(data, tmp_path):
+    arguments = train_arguments(data, tmp_path, "train.step.total_step=2")
+    assert_ok(run_script("train.py", *arguments))
+    assert_ok(run_script("train.py", *arguments, "--from_scratch"))
+    assert (tmp_path / "ckpt" / "2.pth.tar").exists()
+    assert (tmp_path / "ckpt.old-1" / "2.pth.tar").exists()
+    assert (tmp_path / "log.old-1").is_dir()
+
+
+def test_wrong_arguments_are_refused(data, run12, tmp_path):
+    arguments = train_arguments(data, run12)
+    assert_refused(run_script("train.py", *arguments, "--restore_step", "7"), "no checkpoint of step 7", "4, 8, 12")
+    assert_refused(run_script("train.py", *arguments, "--restore_step", "last"), "neither a step number nor")
+    assert_refused(run_script("train.py", "--dataset", "Nothing"), "unknown dataset 'Nothing'", "RAVDESS")
+    assert_refused(run_script("train.py"), "--dataset")
+    assert_refused(
+        run_script("train.py", *arguments, "--restore_step", "8", "--set", "model.decoder.decoder_layer=3"),
+        "trained with other model: decoder",
+    )
+    assert_refused(
+        run_script("train.py", *train_arguments(tmp_path / "nowhere", tmp_path)), "speakers.json is missing", "preproc"
+    )
+    assert_refused(
+        run_script("train.py", *train_arguments(data, tmp_path), "--device", "cuda:7"), "no such device", "cpu"
+    )
+    assert_refused(
+        run_script(
+            "train.py",
+            *train_arguments(data, tmp_path, "train.semi_supervised.unlabelled_speakers=[Nobody]"),
+        ),
+        "unknown speaker 'Nobody'",
+    )
+    assert not (tmp_path / "ckpt").exists()
