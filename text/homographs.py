@@ -220,7 +220,7 @@ _RULES: dict[str, Callable[[str, Neighbours], Phones]] = {
     "lead": _cued(
         "L IY1 D",
         "L EH1 D",
-        previous="of melted molten liquid contains contain containing",
+        previous="of with melted molten liquid contains contain containing",
         following="pipe pipes paint poisoning pencil pencils weight weights bullet bullets acid glass balloon mine ore",
     ),
     "wind": _cued("W IH1 N D", "W AY1 N D", following="up down back", verb=True),
@@ -242,5 +242,7 @@ _RULES: dict[str, Callable[[str, Neighbours], Phones]] = {
         following="with to",
     ),
     "invalid": _cued("IH0 N V AE1 L AH0 D", "IH1 N V AH0 L AH0 D", following="chair was has"),
+    # as an adjective it sounds like the verb: only the noun (a big upset) differs
+    "upset": _cued("AH0 P S EH1 T", "AH1 P S EH2 T", previous="a an the this big major huge biggest"),
     "mouth": _cued("M AW1 TH", "M AW1 DH", verb=True),
 }

@@ -105,11 +105,12 @@ def _pieces(raw: str) -> Iterator[Token]:
         yield Token(spoken[0], "word")
         return
     spoken = numbers_in_words(_expand(spoken))
-    found = False
-    for match in _PIECE.finditer(spoken):
-        found = True
-        yield Token(match.group(), "word" if match.lastgroup == "word" else "pause")
-    if not found:
+    pieces = [
+        Token(match.group(), "word" if match.lastgroup == "word" else "pause") for match in _PIECE.finditer(spoken)
+    ]
+    lost = any(character.isalnum() for character in raw) and not any(piece.kind == "word" for piece in pieces)
+    yield from pieces
+    if lost or not pieces:
         yield Token(raw, "unspeakable")
 
 
