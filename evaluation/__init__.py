@@ -1,0 +1,1 @@
+"""Figures about a trained model. `evaluate.py` is its command line."""
