@@ -5,8 +5,8 @@
     python preprocess.py --dataset RAVDESS --set preprocess.preprocessing.split.by=speaker \\
         --set 'preprocess.preprocessing.split.hold_out=[Actor_03]'
 
-Reads raw_data/<DATASET> (made by prepare_align.py) and <speaker>/<name>.TextGrid in preprocessed_data/<DATASET>/TextGrid
-(made by align.py). An utterance that cannot be used is left out and listed in skipped.json with the reason. A val.txt
+Reads raw_data/<DATASET> (prepare_align.py) and preprocessed_data/<DATASET>/TextGrid/<speaker>/<name>.TextGrid
+(align.py). An utterance that cannot be used is left out and listed in skipped.json with the reason. A val.txt
 that you put into preprocessed_data/<DATASET> (metadata lines, or a name per line) decides what validates; without one
 the configured split does. Remove val.txt to go back to that.
 

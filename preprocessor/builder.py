@@ -30,6 +30,7 @@ from preprocessor.features import (
 )
 from preprocessor.outputs import make_folder, remove_temporaries, write_array
 from preprocessor.parallel import ordered_map
+from preprocessor.prepare import Settings, refuse_other_settings
 from preprocessor.split import Key, choose, choose_given, read_given
 from preprocessor.statistics import statistics
 from utils.files import read_json, write_json, write_text
@@ -74,6 +75,9 @@ def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
     ]  # fmt: skip
     if not tasks:
         raise UserError(f"no recordings in {raw_path}; run python prepare_align.py --dataset {config.dataset}")
+    audio = config.preprocessing.audio
+    made_with = Settings(audio.sampling_rate, audio.normalization, audio.max_wav_value)
+    refuse_other_settings(raw_path, made_with, config.dataset)
     if not any(task.textgrid.is_file() for task in tasks):
         raise UserError(
             f"no TextGrids in {textgrids} (for example {tasks[0].speaker}/{tasks[0].textgrid.name}); "

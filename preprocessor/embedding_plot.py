@@ -42,7 +42,7 @@ def plot_speakers(
             mine[:, 0], mine[:, 1], s=22, color=colour, marker=MARKERS[sexes[name]], label=name, edgecolors="none"
         )
     shown = f"{len(chosen)} of {len(speakers)}" if len(chosen) < len(speakers) else f"{len(speakers)}"
-    axes.set_title(f"t-SNE of {what}, {shown} utterances (round: female, triangle: male)", fontsize=10)
+    axes.set_title(f"t-SNE of {what}\n{shown} utterances; round: female, triangle: male", fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
     figure.legend(loc="outside right upper", fontsize=8, ncols=1 + len(names) // 28)

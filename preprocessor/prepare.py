@@ -96,6 +96,19 @@ def prepare_speaker(task: Speaker) -> Prepared:
     return _write_all(task, wanted, peaks, kept, bad)
 
 
+def refuse_other_settings(raw_path: Path, settings: Settings, dataset: str) -> None:
+    """Raise UserError when a speaker's files were made with other settings than these. Folders without a manifest,
+    such as recordings that the user prepared, pass."""
+    for path in sorted(raw_path.glob(f"*/{MANIFEST}")):
+        made = (_read_manifest(path) or {}).get("settings") or asdict(settings)
+        for key, value in asdict(settings).items():
+            if made.get(key) != value:
+                raise UserError(
+                    f"{path.parent} was made with {key} {made.get(key)}, but preprocess.preprocessing.audio.{key} is "
+                    f"{value}; run python prepare_align.py --dataset {dataset} with the same settings first"
+                )
+
+
 def _source(utterance: Utterance) -> dict[str, Any]:
     try:
         status = utterance.audio_path.stat()
