@@ -4,6 +4,8 @@
         --text "Kids are talking by the door" --speaker_id Actor_01 --emotion_id happy
     python synthesize.py --dataset RAVDESS --restore_step 2000 --mode single \\
         --text "Dogs are sitting by the door" --speaker_id Actor_02 --ref_audio angry.wav
+    python synthesize.py --dataset RAVDESS --restore_step latest --mode single \\
+        --text "Kids are talking by the door" --speaker_id Actor_02 --emotion_id all
     python synthesize.py --dataset RAVDESS --restore_step latest --mode batch --source preprocessed_data/RAVDESS/val.txt
 
 Writes wav, mel spectrogram (png) and a json that says what made them to output/result/<DATASET>/<step>/. Any recording
@@ -21,10 +23,14 @@ from errors import UserError
 from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
 
 if TYPE_CHECKING:
+    from numpy import ndarray
+
     from acoustic import LoadedModel
     from config import Config
+    from synthesis.requests import Request
     from synthesis.synthesizer import Synthesizer
 
+ALL_EMOTIONS = "all"
 SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "name")
 
 
@@ -38,7 +44,7 @@ def build_parser() -> Parser:
     parser.add_argument("--mode", choices=["single", "batch"], required=True, help="one text, or a metadata file")
     parser.add_argument("--text", help="single: what to say; {AA1 B} in braces is taken as ARPAbet phones")
     parser.add_argument("--speaker_id", metavar="NAME", help="single: a speaker of the training data, e.g. Actor_01")
-    parser.add_argument("--emotion_id", metavar="NAME", help="single: an emotion of the training data, e.g. happy")
+    parser.add_argument("--emotion_id", metavar="NAME", help="single: an emotion of the training data, or all")
     parser.add_argument("--ref_audio", type=Path, metavar="FILE", help="single: a recording whose emotion to take")
     parser.add_argument("--name", help="single: name of the result files (default: made of speaker, emotion and text)")
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
@@ -105,8 +111,8 @@ def load(args: argparse.Namespace, config: Config) -> tuple[LoadedModel, Synthes
 
 
 def speak_single(args: argparse.Namespace, config: Config) -> None:
-    """One text, one file."""
-    from synthesis.requests import print_words, safe_name, single_request
+    """One text, one file; or one file per emotion and a picture of them all."""
+    from synthesis.requests import in_every_emotion, print_words, safe_name, single_request
     from synthesis.results import write_result
 
     name = None if args.name is None else safe_name(args.name)
@@ -114,18 +120,33 @@ def speak_single(args: argparse.Namespace, config: Config) -> None:
     request = single_request(args.text, args.speaker_id, args.emotion_id, args.ref_audio, lexicon, name)
     loaded, synthesizer, folder = load(args, config)
     loaded.ids.speaker_id(request.speaker)
-    if request.emotion is not None:
+    every = request.emotion == ALL_EMOTIONS
+    requests = in_every_emotion(request, loaded.ids) if every else [request]
+    if not every and request.emotion is not None:
         loaded.ids.emotion_id(request.emotion)
     for chunk in request.chunks:
         print_words(chunk.words)
-    speeches = synthesizer.speak(request, 1.0 / args.speed)
-    path = write_result(synthesizer, request, speeches, folder)
-    weights = speeches[0].emotion_weights
-    if request.emotion is None:
-        print(
-            "emotion heard: " + ", ".join(f"{n} {w:.2f}" for n, w in sorted(weights.items(), key=lambda i: -i[1])[:3])
-        )
-    print(f"wrote {path} (and .png, .json)")
+    panels = []
+    for each in requests:
+        speeches = synthesizer.speak(each, 1.0 / args.speed)
+        path = write_result(synthesizer, each, speeches, folder)
+        panels.append((f"{each.emotion}", speeches[0].mel))
+        if each.emotion is None:
+            strongest = sorted(speeches[0].emotion_weights.items(), key=lambda item: -item[1])[:3]
+            print("emotion heard: " + ", ".join(f"{emotion} {weight:.2f}" for emotion, weight in strongest))
+        print(f"wrote {path} (and .png, .json)")
+    if every:
+        print(f"wrote {draw_emotions(synthesizer, request, panels, folder)}")
+
+
+def draw_emotions(synthesizer: Synthesizer, request: Request, panels: list[tuple[str, ndarray]], folder: Path) -> Path:
+    """The first chunk's spectrograms of all emotions in one picture."""
+    from utils.plot import mel_figure, save_figure
+
+    hop = synthesizer.loaded.config.preprocess.preprocessing.stft.hop_length
+    path = folder / f"{request.name}.png"
+    save_figure(mel_figure(panels, hop / synthesizer.sampling_rate, columns=2, width=11.0), path)
+    return path
 
 
 def speak_batch(args: argparse.Namespace, config: Config) -> None:

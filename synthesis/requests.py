@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import UserError
@@ -55,6 +55,12 @@ def single_request(
         phones_of(g2p(text))  # raises the error that says so
     token = emotion or f"like-{reference.stem if reference else ''}"
     return Request(name or safe_name(f"{speaker}_{token}_{text}"), tuple(chunks), speaker, emotion, reference)
+
+
+def in_every_emotion(request: Request, ids: IdMaps) -> list[Request]:
+    """The same request once for each emotion the model knows; the emotion stands at the end of the name."""
+    emotions = sorted(ids.emotions, key=lambda name: ids.emotions[name])
+    return [replace(request, emotion=emotion, name=f"{request.name}_{emotion}") for emotion in emotions]
 
 
 def batch_requests(source: Path, ids: IdMaps) -> list[Request]:
