@@ -1,0 +1,323 @@
+"""align.py as users run it: real speech, real processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from praatio import textgrid
+
+import audio
+from preprocessor.alignment import read_alignment
+from preprocessor.pocketsphinx_aligner import AlignmentError, PocketsphinxAligner, SpokenWord
+from preprocessor.speech_span import speech_span
+from preprocessor.textgrid_writer import Interval, fill_silences, write_textgrid
+from tests.paths import ROOT, real_data
+from tests.sample import run_script, sample_corpus, utterances_of, write_raw_data
+from text.g2p import EnglishG2P, phones_of
+
+SOME = [f"{emotion}-normal-{statement}-01-{speaker}" for emotion, statement, speaker in (
+    ("neutral", "01", "Actor_01"), ("happy", "02", "Actor_01"), ("sad", "01", "Actor_01"),
+    ("angry", "01", "Actor_02"), ("fearful", "02", "Actor_02"), ("calm", "02", "Actor_02"),
+    ("surprised", "01", "Actor_03"), ("disgust", "02", "Actor_03"), ("angry", "02", "Actor_03"),
+    ("sad", "02", "Actor_04"), ("fearful", "01", "Actor_04"), ("neutral", "02", "Actor_04"),
+)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def raw_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen generated recordings of four speakers. Tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("align") / "raw_data"
+    corpus = utterances_of(sample_corpus())
+    write_raw_data([corpus[name] for name in SOME], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligned(raw_data: Path) -> Path:
+    """Their TextGrids, made by one process without interruption."""
+    output = raw_data.parent / "preprocessed"
+    result = align(raw_data, output, "--jobs", "1")
+    assert result.returncode == 0, result.stderr
+    assert f"aligned {len(SOME)} of {len(SOME)}" in result.stdout
+    return output
+
+
+def command(raw_path: Path, output: Path, *more: str) -> list[str]:
+    paths = (f"preprocess.path.raw_path={raw_path}", f"preprocess.path.preprocessed_path={output}")
+    return ["align.py", "--dataset", "Sample", "--set", paths[0], "--set", paths[1], *more]
+
+
+def align(raw_path: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run_script(*command(raw_path, output, *more))
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
+
+
+def test_textgrids_cover_the_recording_and_hold_the_phones_of_synthesis(raw_data, aligned):
+    g2p = EnglishG2P()
+    for path in sorted(aligned.rglob("*.TextGrid")):
+        wav = raw_data / path.parent.name / f"{path.stem}.wav"
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+        assert grid.tierNames == ("words", "phones")
+        duration = soundfile.info(wav).duration
+        for name in grid.tierNames:
+            entries = grid.getTier(name).entries
+            assert entries[0].start == 0.0
+            assert duration - 1e-5 < entries[-1].end <= duration
+            assert all(before.end == after.start for before, after in pairwise(entries))
+        phones = [entry.label for entry in grid.getTier("phones").entries]
+        assert phones[0] == phones[-1] == "sil"
+        assert set(phones[1:-1]).isdisjoint({"sil", ""})
+        words = g2p(wav.with_suffix(".lab").read_text())
+        assert [phone for phone in phones if phone not in ("sil", "sp")] == phones_of(words)
+        assert [entry.label for entry in grid.getTier("words").entries if entry.label] == [
+            word.text.lower() for word in words
+        ]
+
+
+def test_speech_lies_where_it_was_put(raw_data, aligned):
+    """The sample corpus has exactly 0.4 s before and after the speech."""
+    for path in sorted(aligned.rglob("*.TextGrid")):
+        duration = soundfile.info(raw_data / path.parent.name / f"{path.stem}.wav").duration
+        alignment = read_alignment(path, 1000, 1)
+        assert alignment.start == pytest.approx(0.4, abs=0.1)
+        assert alignment.end == pytest.approx(duration - 0.4, abs=0.1)
+
+
+def test_the_number_of_jobs_changes_nothing(raw_data, aligned, tmp_path):
+    assert align(raw_data, tmp_path, "--jobs", "2").returncode == 0
+    assert contents(tmp_path) == contents(aligned)
+
+
+def test_a_killed_run_goes_on_where_it_stopped(raw_data, aligned, tmp_path):
+    process = subprocess.Popen([sys.executable, *command(raw_data, tmp_path, "--jobs", "2")], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.rglob("*/*/[!.]*.TextGrid"))) < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)  # the workers notice
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("[!.]*.TextGrid")}
+    assert len(finished) < len(SOME)
+    for path in finished:
+        assert path.read_bytes() == (aligned / path.relative_to(tmp_path)).read_bytes()
+    result = align(raw_data, tmp_path)
+    assert result.returncode == 0
+    assert f"({len(finished)} kept from before" in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    kept = {name: content for name, content in contents(tmp_path).items() if "/." not in name}
+    assert kept == contents(aligned)
+
+
+def test_bad_recordings_are_named_and_left_out(raw_data, aligned, tmp_path):
+    raw_path, output = tmp_path / "raw", tmp_path / "out"
+    shutil.copytree(raw_data, raw_path)
+    wavs = sorted(raw_path.rglob("*.wav"))[:6]
+    wavs[0].write_bytes(b"not audio")
+    wavs[1].write_bytes(b"")
+    audio.save(wavs[2], np.zeros(22050, dtype=np.float32), 22050)
+    wavs[3].with_suffix(".lab").unlink()
+    wavs[4].with_suffix(".lab").write_text(" \n")
+    wavs[5].with_suffix(".lab").write_text("far more words than anybody could say in two seconds " * 6)
+    result = align(raw_path, output)
+    assert result.returncode == 0, result.stderr
+    assert f"aligned {len(SOME) - 6} of {len(SOME)}" in result.stdout
+    failed = json.loads((output / "align.json").read_text())["failed"]
+    reasons = [failed.pop(f"{wav.parent.name}/{wav.stem}") for wav in wavs]
+    assert not failed
+    for reason, part in zip(
+        reasons, ("not readable as audio", "empty", "silent", "no transcript", "is empty", "did not reach"), strict=True
+    ):
+        assert part in reason
+    for wav in wavs:
+        assert not (output / "TextGrid" / wav.parent.name / f"{wav.stem}.TextGrid").exists()
+    good = {path.relative_to(output) for path in output.rglob("*.TextGrid")}
+    assert all((output / path).read_bytes() == (aligned / path).read_bytes() for path in good)
+
+
+def test_textgrids_made_elsewhere_are_kept_and_checked(raw_data, aligned, tmp_path):
+    shutil.copytree(aligned / "TextGrid", tmp_path / "TextGrid")
+    paths = sorted(tmp_path.rglob("*.TextGrid"))
+    write_textgrid(paths[0], [Interval(0.5, 0.9, "kids")], [Interval(0.5, 0.9, "K")], 2.0)
+    write_textgrid(paths[2], [Interval(9.0, 9.4, "kids")], [Interval(9.0, 9.4, "K")], 10.0)
+    paths[3].write_text("not a TextGrid")
+    before = [path.read_bytes() for path in paths]
+    result = align(raw_data, tmp_path)
+    assert result.returncode == 0
+    assert [path.read_bytes() for path in paths] == before
+    report = json.loads((tmp_path / "align.json").read_text())
+    assert "pronunciation" in report["misfits"][f"Actor_01/{paths[0].stem}"]
+    assert "ends at 9.4 s, but the recording" in report["misfits"][f"Actor_01/{paths[2].stem}"]
+    assert "not a usable TextGrid" in report["failed"][f"Actor_02/{paths[3].stem}"]
+    # --force replaces them; what fails then keeps no boundaries of before
+    raw_path = tmp_path / "raw"
+    shutil.copytree(raw_data, raw_path)
+    (raw_path / "Actor_01" / f"{paths[1].stem}.wav").write_bytes(b"broken meanwhile")
+    assert align(raw_path, tmp_path, "--force").returncode == 0
+    assert not paths[1].exists()
+    for path in (paths[0], paths[2], paths[3]):
+        assert path.read_bytes() == (aligned / path.relative_to(tmp_path)).read_bytes()
+
+
+def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_missing_raw_data_names_the_next_command(tmp_path):
+    error = one_line_error(align(tmp_path / "nowhere", tmp_path / "out"))
+    assert "python prepare_align.py --dataset Sample" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_aligned_is_an_error(tmp_path):
+    raw_path = tmp_path / "raw"
+    audio.save(raw_path / "A" / "hum.wav", 0.1 * np.sin(np.arange(8000)).astype(np.float32), 22050)
+    (raw_path / "A" / "hum.lab").write_text("Kids are talking by the door")
+    error = one_line_error(align(raw_path, tmp_path / "out"))
+    assert "A/hum" in error
+    assert json.loads((tmp_path / "out" / "align.json").read_text())["aligned"] == 0
+
+
+def test_a_broken_lexicon_is_an_error(raw_data, tmp_path):
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("kids K IH1 D Z\ndogs D QQ G Z\n")
+    error = one_line_error(align(raw_data, tmp_path / "out", "--set", f"preprocess.path.lexicon_path={lexicon}"))
+    assert f"{lexicon}:2" in error
+
+
+def test_the_users_lexicon_decides_the_phones(raw_data, tmp_path):
+    raw_path, lexicon = tmp_path / "raw", tmp_path / "lexicon.txt"
+    shutil.copytree(raw_data / "Actor_03", raw_path / "Actor_03")
+    lexicon.write_text("DOGS D AO1 G Z\n")
+    result = align(raw_path, tmp_path, "--set", f"preprocess.path.lexicon_path={lexicon}")
+    assert result.returncode == 0
+    path = tmp_path / "TextGrid" / "Actor_03" / "angry-normal-02-01-Actor_03.TextGrid"
+    assert read_alignment(path, 22050, 256).phones[:4] == ("D", "AO1", "G", "Z")
+
+
+def test_a_full_or_forbidden_disk_is_an_error(raw_data, tmp_path):
+    (tmp_path / "TextGrid").write_text("in the way")
+    assert str(tmp_path / "TextGrid") in one_line_error(align(raw_data, tmp_path))
+
+
+# ------------------------------------------------------------------------------------------------- the aligner
+
+
+@pytest.fixture(scope="module")
+def spoken(raw_data: Path) -> list[tuple[np.ndarray, list[SpokenWord]]]:
+    g2p = EnglishG2P()
+    wavs = sorted(raw_data.rglob("*.wav"))[:5]
+    texts = [path.with_suffix(".lab").read_text() for path in wavs]
+    return [
+        (audio.load(path, 22050), [SpokenWord(word.text, word.phones) for word in g2p(text)])
+        for path, text in zip(wavs, texts, strict=True)
+    ]
+
+
+def test_results_do_not_depend_on_what_was_aligned_before(spoken):
+    one = PocketsphinxAligner()
+    forward = [one.align(wav, 22050, words) for wav, words in spoken]
+    noise = np.random.default_rng(0).normal(0, 0.1, 22050).astype(np.float32)
+    with pytest.raises(AlignmentError, match="did not reach"):
+        one.align(noise[:2000], 22050, spoken[0][1])
+    assert [one.align(wav, 22050, words) for wav, words in reversed(spoken)] == forward[::-1]
+    assert PocketsphinxAligner().align(spoken[2][0], 22050, spoken[2][1]) == forward[2]
+
+
+def test_level_does_not_matter_and_delay_shifts_everything(spoken):
+    wav, words = spoken[0]
+    aligner = PocketsphinxAligner()
+    plain = aligner.align(wav, 22050, words)
+    assert aligner.align(wav / 64, 22050, words) == plain
+    delay = 0.3  # seconds of the same room
+    room = np.resize(wav[: int(0.3 * 22050)], int(delay * 22050))
+    late = aligner.align(np.concatenate((room, wav)), 22050, words)
+    shifts = [b.start - a.start for a, b in zip(plain.phones, late.phones, strict=True)]
+    assert np.median(shifts) == pytest.approx(delay, abs=0.011)
+    assert max(abs(shift - delay) for shift in shifts) < 0.06
+
+
+def test_unusable_words_are_refused(spoken):
+    aligner = PocketsphinxAligner()
+    wav = spoken[0][0]
+    for words, message in (
+        ([], "no words"),
+        ([SpokenWord("x", ())], "no pronunciation"),
+        ([SpokenWord("x", ("AA1", "sp"))], "no phone 'sp'"),
+    ):
+        with pytest.raises(AlignmentError, match=message):
+            aligner.align(wav, 22050, words)
+    with pytest.raises(AlignmentError, match="silent"):
+        aligner.align(np.zeros_like(wav), 22050, spoken[0][1])
+
+
+def test_silences_fill_every_gap():
+    spoken = [Interval(0.5, 0.7, "K"), Interval(0.7, 0.8, "IH1"), Interval(0.9, 1.0, "D")]
+    assert [(interval.start, interval.end, interval.label) for interval in fill_silences(spoken, 1.5, "sil", "sp")] == [
+        (0.0, 0.5, "sil"), (0.5, 0.7, "K"), (0.7, 0.8, "IH1"), (0.8, 0.9, "sp"), (0.9, 1.0, "D"), (1.0, 1.5, "sil"),
+    ]  # fmt: skip
+    tight = [Interval(0.0, 0.5, "K"), Interval(0.5, 1.0, "AA1")]
+    assert fill_silences(tight, 1.0, "sil", "sp") == tight
+
+
+def test_the_energy_span_finds_a_tone_in_noise():
+    wav = np.random.default_rng(0).normal(0, 1e-4, 22050).astype(np.float32)
+    wav[6000:15000] += 0.2 * np.sin(np.arange(9000)).astype(np.float32)
+    assert speech_span(wav, 22050) == pytest.approx((6000 / 22050, 15000 / 22050), abs=0.011)
+    assert speech_span(np.zeros(22050, dtype=np.float32), 22050) is None
+    assert speech_span(np.zeros(3, dtype=np.float32), 22050) is None
+
+
+# -------------------------------------------------------------------------------------------- real recordings
+
+RETRIED = "happy-strong-01-01-Actor_06"  # shouted; at its own speed the decoder loses it
+REAL = [
+    "neutral-normal-01-01-Actor_01", "angry-strong-02-01-Actor_03", "sad-strong-01-02-Actor_03",
+    "calm-normal-02-02-Actor_04", "calm-strong-01-02-Actor_05", RETRIED, "disgust-strong-02-02-Actor_09",
+    "surprised-strong-01-01-Actor_12", "happy-normal-02-01-Actor_14", "fearful-normal-01-01-Actor_19",
+    "happy-strong-02-02-Actor_20", "sad-normal-02-01-Actor_22",
+]  # fmt: skip
+
+
+@pytest.mark.data
+def test_real_recordings_agree_with_the_published_alignments(tmp_path):
+    corpus = utterances_of(real_data("RAVDESS"))
+    published = real_data("TextGrid")
+    if missing := [name for name in REAL if name not in corpus]:
+        pytest.skip(f"recordings not there: {', '.join(missing)}")
+    raw_path = tmp_path / "raw"
+    write_raw_data([corpus[name] for name in REAL], raw_path)
+    result = align(raw_path, tmp_path, "--jobs", str(min(2, os.cpu_count() or 1)))
+    assert result.returncode == 0, result.stderr
+    assert "aligned 12 of 12" in result.stdout
+    retried = int(result.stdout.partition("only when slowed")[0].split(",")[-1])
+    assert retried >= 1
+    differences = []
+    for name in REAL:
+        speaker = corpus[name].speaker
+        ours, theirs = (
+            spoken_intervals(folder / speaker / f"{name}.TextGrid") for folder in (tmp_path / "TextGrid", published)
+        )
+        assert [label for _, _, label in ours] == [label for _, _, label in theirs]
+        differences += [abs(a[side] - b[side]) for a, b in zip(ours, theirs, strict=True) for side in (0, 1)]
+    assert np.median(differences) < 0.02
+    assert np.mean(np.array(differences) <= 0.05) > 0.9
+
+
+def spoken_intervals(path: Path) -> list[tuple[float, float, str]]:
+    tier = textgrid.openTextgrid(str(path), includeEmptyIntervals=False).getTier("phones")
+    return [(entry.start, entry.end, entry.label) for entry in tier.entries if entry.label not in ("", "sil", "sp")]
