@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file
 
+import audio
 import prepare_align
 from errors import UserError
 from preprocessor.prepare import MANIFEST
@@ -143,6 +144,24 @@ def test_other_settings_and_changed_recordings_are_noticed(tmp_path):
     before = times(raw)
     prepare(tmp_path)
     assert changed(raw, before) == {str(path.relative_to(raw)) for path in (raw / "Actor_01").glob("*.wav")}
+
+
+def test_a_run_broken_off_under_other_settings_leaves_no_mixture(tmp_path, monkeypatch):
+    write_ravdess(tmp_path / "corpus", actors=(1,))
+    expected = tree(prepare(tmp_path))
+    written = []
+
+    def save_two(path, *rest):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        audio.save(path, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("preprocessor.prepare.save", save_two)
+        prepare(tmp_path, "--set", "preprocess.preprocessing.audio.normalization=utterance_peak")
+    assert tree(tmp_path / "raw") != expected
+    assert tree(prepare(tmp_path)) == expected
 
 
 def test_files_of_removed_recordings_go(tmp_path):
