@@ -3,6 +3,10 @@
     vocoder = load_vocoder(config, torch.device("cpu"))
     wavs = vocoder(mels, lengths)
 
+The published HiFi-GAN V3 was trained on speech of peak 0.95, so quiet speech comes out noisier: over six RAVDESS
+recordings at their own level the mel error of a copy is 0.9-1.1, at peak 0.95 it is 0.4-0.6. HiFi-GAN and MelGAN count
+frames from half a hop later than our centred front end does: their waveforms lag by 128 samples, 6 ms.
+
 Checkpoints are foreign files: they are read with `weights_only=True`, so that nothing in them runs, and must fit the
 generator exactly.
 """

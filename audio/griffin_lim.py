@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audio.mel import MelSpectrogram
 
-MOMENTUM = 0.99  # Perraudin et al. 2013; of 0, 0.5, 0.9, 0.99 and 1.3 it came nearest to recordings (RAVDESS)
+MOMENTUM = 0.99  # Perraudin et al. 2013; of 0, 0.5, 0.9, 0.99 and 1.3 it came nearest to four RAVDESS recordings
 INVERSION_STEPS = 10  # more gain less than 0.1 dB of spectral convergence
 _TINY = 1e-12  # far below the front end's floor of 1e-5; keeps divisions finite
 
@@ -45,8 +45,8 @@ def _towards_mel(magnitude: Tensor, target: Tensor, basis: Tensor) -> Tensor:
     """One multiplicative step of `magnitude` (bins, T) towards basis @ magnitude = target (n_mels, T).
 
     The step lowers the Kullback-Leibler divergence and keeps magnitudes positive (Lee & Seung 2001, theorem 2). On
-    recordings it beat least squares by 1 dB and the clipped pseudo-inverse by 2 dB of spectral convergence. Bins that
-    no mel band covers become 0.
+    four recordings it beat least squares by 1 dB and the clipped pseudo-inverse by 2 dB of spectral convergence. Bins
+    that no mel band covers become 0.
     """
     ratio = target / (basis @ magnitude).clamp(min=_TINY)
     weight = basis.sum(dim=0)[:, None]  # (bins, 1)
