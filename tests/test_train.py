@@ -1,7 +1,6 @@
 """train.py as a real process: it learns, resumes exactly, stops cleanly, logs, and shares work between processes."""
 
 import math
-import os
 import re
 import signal
 import subprocess
@@ -282,7 +281,7 @@ def test_two_processes_train_like_one_with_the_whole_batch(data, tmp_path):
     two = train_arguments(data, tmp_path / "two", *common, "train.optimizer.batch_size=12")
     assert_ok(run_script("train.py", *one))
     assert_ok(torchrun(2, *two, "--device", "cpu"))
-    assert sorted(os.listdir(tmp_path / "two" / "ckpt")) == ["3.pth.tar"]
+    assert [path.name for path in (tmp_path / "two" / "ckpt").iterdir()] == ["3.pth.tar"]
     for tag in ("loss/mel", "loss/mel_last", "loss/duration", "loss/total"):
         alone, together = scalars(tmp_path / "one", "train", tag), scalars(tmp_path / "two", "train", tag)
         assert together == pytest.approx(alone, rel=1e-4), tag
