@@ -160,7 +160,7 @@ def speak_batch(args: argparse.Namespace, config: Config) -> None:
     read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
     loaded, synthesizer, folder = load(args, config)
     requests = batch_requests(args.source, loaded.ids)
-    with tqdm(total=len(requests), unit="utterance", dynamic_ncols=True) as bar:
+    with tqdm(total=len(requests), unit="utterance", disable=None) as bar:
         for start in range(0, len(requests), args.batch_size):
             group = requests[start : start + args.batch_size]
             speeches = synthesizer.speak_batch([(request, request.chunks[0]) for request in group], 1.0 / args.speed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import UserError
-from text import check_text
+from text import check_text, phones_to_ids
 from text.chunks import split_sentences
 from text.g2p import EnglishG2P, Word, phones_of
 from utils.metadata import IdMaps, read_metadata
@@ -75,6 +75,10 @@ def batch_requests(source: Path, ids: IdMaps) -> list[Request]:
         for kind, known, value in (("speaker", ids.speakers, entry.speaker), ("emotion", ids.emotions, entry.emotion)):
             if value not in known:
                 raise UserError(f"{source}: {entry.name}: unknown {kind} {value!r}; known: {', '.join(known)}")
+        try:
+            phones_to_ids(entry.phones)
+        except UserError as error:
+            raise UserError(f"{source}: {entry.name}: {error}") from error
     return [Request(e.name, (Chunk(e.text, e.phones),), e.speaker, e.emotion) for e in entries]
 
 

@@ -70,7 +70,7 @@ def test_wrong_overrides_are_named(override, message):
 
 
 def test_unknown_dataset_lists_the_known_ones():
-    with pytest.raises(UserError, match="unknown dataset 'RAVDES'.*RAVDESS_reference"):
+    with pytest.raises(UserError, match=r"unknown dataset 'RAVDES'.*RAVDESS_reference"):
         load_config("RAVDES")
 
 

@@ -60,7 +60,7 @@ def test_single_by_label(trained):
     assert made["speaker"] == "Actor_01" and made["emotion"] == "happy" and made["step"] == 40
     assert made["emotion_weights"]["happy"] == 1.0
     assert made["vocoder"].startswith("Griffin-Lim")
-    assert made["chunks"][0]["phones"] == ["K", "IH1", "D", "Z", "AA1", "R", "T", "AO1", "K", "IH0", "NG", "B", "AY1", "DH", "AH0", "D", "AO1", "R"]
+    assert " ".join(made["chunks"][0]["phones"]) == "K IH1 D Z AA1 R T AO1 K IH0 NG B AY1 DH AH0 D AO1 R"
     assert sum(made["chunks"][0]["frames"]) * 256 == len(wav)
     assert made["seconds"] == pytest.approx(len(wav) / 22050, abs=1e-3)
     assert "Kids -> K IH1 D Z (dictionary)" in result.stdout

@@ -210,7 +210,9 @@ def test_gradient_accumulation_equals_one_large_batch(data, tmp_path):
 
     items = in_process_trainer(data, tmp_path).state.train_set
     parts = [[0, 1, 2, 3, 4], [5, 6, 7]]  # unequal on purpose
-    whole = gradients(in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for i in sum(parts, [])])])
+    whole = gradients(
+        in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for part in parts for i in part])]
+    )
     split = gradients(in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for i in p]) for p in parts])
     for name, gradient in whole.items():
         assert torch.allclose(split[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name

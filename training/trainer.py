@@ -22,6 +22,7 @@ from training.samples import SampleWriter
 from training.signals import StopSignal, ignore_in_worker
 from training.state import Precision, TrainState, step_seed
 from training.validation import batches_by_length, correct_emotions, run_model, validate
+from utils.cli import progress_interval
 from utils.tracking import Tracker
 
 PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's losses
@@ -82,7 +83,14 @@ class Trainer:
         tracker = Tracker(Path(self.config.train.path.log_path), self.state.step) if first else None
         means = RunningMeans(self.process.device)
         saved: Path | None = None
-        bar = tqdm(total=total, initial=self.state.step, disable=not first, unit="step", dynamic_ncols=True)
+        bar = tqdm(
+            total=total,
+            initial=self.state.step,
+            disable=not first,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=progress_interval(),
+        )
         batches = iter(self.loader)
         try:
             while self.state.step < total:
@@ -90,7 +98,8 @@ class Trainer:
                 means.add(metrics)
                 bar.update()
                 if self.state.step % PROGRESS_STEPS == 0 and first:
-                    bar.set_postfix({name: f"{float(metrics[name]):.3f}" for name in SCALARS if name != "mel"})
+                    shown = {name: f"{float(metrics[name]):.3f}" for name in SCALARS if name != "mel"}
+                    bar.set_postfix(shown, refresh=False)
                 last = stopping or self.state.step == total
                 if tracker is not None:
                     self._report(tracker, means, bar)

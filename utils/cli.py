@@ -51,6 +51,11 @@ def restore_step(text: str) -> int | str:
     return text if text == "latest" else int(text)
 
 
+def progress_interval() -> float:
+    """Seconds between two updates of a progress bar: often on a terminal, seldom where each one becomes a log line."""
+    return 0.1 if sys.stderr.isatty() else 30.0
+
+
 def available_cpus() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
