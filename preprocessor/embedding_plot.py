@@ -65,7 +65,7 @@ def _spread(speakers: Sequence[str]) -> npt.NDArray[np.int64]:
 def _project(vectors: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
     """[n, D] -> [n, 2]."""
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     if len(vectors) < 5:  # too few for neighbourhoods: the two directions of largest spread
         centred = vectors.astype(np.float64) - vectors.mean(axis=0)
