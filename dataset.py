@@ -93,7 +93,10 @@ class UtteranceDataset(Dataset[Item]):
         self.root = root
         self.entries = read_metadata(root / metadata)
         if not self.entries:
-            raise UserError(f"{root / metadata} lists no utterance; run preprocess.py")
+            raise UserError(
+                f"{root / metadata} lists no utterance; run preprocess.py with something to put there "
+                "(preprocess.preprocessing.val_size and split)"
+            )
         self.unlabelled = unlabelled
         self.phones = [phones_to_ids(entry.phones) for entry in self.entries]
         self.speakers = [ids.speaker_id(entry.speaker) for entry in self.entries]

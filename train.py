@@ -39,7 +39,9 @@ def build_parser() -> Parser:
         action="store_true",
         help="start anew although checkpoints exist; the old checkpoints and logs are moved aside, not deleted",
     )
-    parser.add_argument("--device", default="auto", help="auto (every visible GPU, else CPU), cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", default="auto", help="auto (every visible GPU, else CPU), cpu, cuda, cuda:N, or cpu:N (N processes)"
+    )
     return parser
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,16 +38,22 @@ class Process:
 
 
 def choose_devices(name: str) -> list[torch.device]:
-    """`auto`: every visible GPU, else the CPU; `cuda`, `cuda:N`, `cpu`: that. UserError if there is no such device."""
+    """Devices to work on, one process each. UserError where this machine lacks one.
+
+    auto: every visible GPU, else the CPU; cuda: every visible GPU; cuda:N: that one; cpu; cpu:N: N of them on the CPU.
+    """
     gpus = torch.cuda.device_count()
+    kind, _, index = name.partition(":")
+    number = int(index) if index.isascii() and index.isdigit() else None
     if name == "cpu" or (name == "auto" and not gpus):
         return [torch.device("cpu")]
     if name in ("auto", "cuda") and gpus:
-        return [torch.device("cuda", index) for index in range(gpus)]
-    kind, _, index = name.partition(":")
-    if kind == "cuda" and index.isdigit() and int(index) < gpus:
-        return [torch.device("cuda", int(index))]
-    known = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(gpus))])
+        return [torch.device("cuda", gpu) for gpu in range(gpus)]
+    if kind == "cpu" and number:
+        return [torch.device("cpu")] * number
+    if kind == "cuda" and number is not None and number < gpus:
+        return [torch.device("cuda", number)]
+    known = ", ".join(["auto", "cpu", *(f"cuda:{gpu}" for gpu in range(gpus))])
     raise UserError(f"--device {name}: this machine has no such device; choose one of {known}")
 
 
@@ -61,17 +70,31 @@ def launch(work: Callable[..., int], device: str, *arguments: Any) -> int:
         if devices[0].type == "cuda":
             torch.cuda.set_device(devices[0])
         return work(Process(0, 1, devices[0]), *arguments)
+    return _spawn(work, arguments, devices)
+
+
+def _spawn(work: Callable[..., int], arguments: tuple[Any, ...], devices: list[torch.device]) -> int:
+    """Start one process per device and wait for all. They end together: with one exit code, or by the first error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    codes = mp.get_context("spawn").SimpleQueue()
-    context = mp.spawn(_spawned, (len(devices), address, work, arguments, codes), len(devices), join=False)
-    while True:  # Ctrl-C reaches the workers as well; they save and end by themselves
-        try:
-            if context.join():
-                return int(codes.get())
-        except KeyboardInterrupt:
-            continue
+    context = mp.spawn(_spawned, (devices, address, work, arguments), len(devices), join=False)
+    # Ctrl-C reaches the workers by itself: they save and end. SIGTERM reaches this process alone, so it is passed on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on(context.pids()))
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error itself is told, once
+    try:
+        while not context.join():
+            pass
+    except mp.ProcessExitedException as error:
+        return int(error.exit_code)
+    return 0
+
+
+def _pass_on(pids: list[int | None]) -> None:
+    for pid in pids:
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
 
 
 def _join(work: Callable[..., int], arguments: tuple[Any, ...], device: str) -> int:
@@ -82,11 +105,16 @@ def _join(work: Callable[..., int], arguments: tuple[Any, ...], device: str) -> 
 
 
 def _spawned(
-    rank: int, world: int, address: str, work: Callable[..., int], arguments: tuple[Any, ...], codes: Any
+    rank: int, devices: list[torch.device], address: str, work: Callable[..., int], arguments: tuple[Any, ...]
 ) -> None:
-    code = _run(work, arguments, Process(rank, world, torch.device("cuda", rank)), address)
-    if rank == 0:
-        codes.put(code)
+    try:
+        code = _run(work, arguments, Process(rank, len(devices), devices[rank]), address)
+    except UserError as error:
+        if rank == 0:
+            print(f"error: {error}", file=sys.stderr)
+        code = 2
+    if code:
+        sys.exit(code)
 
 
 def _run(work: Callable[..., int], arguments: tuple[Any, ...], process: Process, address: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,10 @@ def resolve_step(folder: Path, step: int | str) -> int:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write atomically: a full disk or a kill leaves no half-written file and every older checkpoint as it was."""
     path = checkpoint_path(folder, checkpoint.step)
+    content = io.BytesIO()  # torch's own file writer may abort the process when the disk is full
+    torch.save({"format": FORMAT, **vars(checkpoint)}, content)
     with atomic_path(path) as temporary:
-        try:
-            torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
-        except RuntimeError as error:  # torch's writer reports a full disk so
-            raise UserError(f"cannot write {path}: {error}; is the disk full?") from error
+        temporary.write_bytes(content.getbuffer())
     return path
 
 
