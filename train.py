@@ -1,7 +1,7 @@
 """Train the acoustic model.
 
     python train.py --dataset RAVDESS                              # CPU, one GPU, or every visible GPU
-    python train.py --dataset RAVDESS --use_amp                    # bfloat16 where supported, else float16 with scaling
+    python train.py --dataset RAVDESS --use_amp                    # bfloat16, or float16 with loss scaling
     python train.py --dataset RAVDESS --restore_step latest        # go on exactly where a run stopped
     python train.py --dataset RAVDESS --set train.optimizer.batch_size=16
     torchrun --nproc_per_node 4 train.py --dataset RAVDESS         # the same, started by torchrun (several nodes, too)
@@ -98,6 +98,10 @@ def work(process: Process, config: Config, use_amp: bool, start: int | None, com
                 move_aside(Path(config.train.path.ckpt_path))
                 move_aside(Path(config.train.path.log_path))
             _announce(trainer.state, process, count_parameters(trainer.state.model), trainer.precision.dtype)
+            if use_amp and trainer.precision.dtype.itemsize == 4:
+                print(
+                    "--use_amp: this CPU has no fast bfloat16 arithmetic, so float32 it is (train.optimizer.amp_dtype)"
+                )
         saved = trainer.run(stop)
         if process.is_first:
             _say_end(config, trainer.state.step, saved, command, stop.number)

@@ -229,7 +229,7 @@ class Optimizer(_Section):
     anneal_steps: list[PositiveInt] = [300000, 400000, 500000]
     anneal_rate: PositiveFloat = 0.3
     lr_scale: PositiveFloat = 1.0  # factor on the whole schedule
-    amp_dtype: Literal["auto", "float16", "bfloat16"] = "auto"  # auto: bfloat16 where supported, else float16
+    amp_dtype: Literal["auto", "float16", "bfloat16"] = "auto"  # auto: whichever is fast on the device
 
 
 class Step(_Section):

@@ -150,11 +150,11 @@ def test_it_learns(data, tmp_path):
 
 
 def test_amp_trains_close_to_float32(data, tmp_path):
-    """bfloat16 on the CPU, float16 with loss scaling asked for by name: both run, losses stay near float32's."""
+    """bfloat16, and float16 with loss scaling: both run, losses stay near float32's."""
     losses = {}
     for name, flags in {
         "float32": [],
-        "bfloat16": ["--use_amp"],
+        "bfloat16": ["--use_amp", "--set", "train.optimizer.amp_dtype=bfloat16"],
         "float16": ["--use_amp", "--set", "train.optimizer.amp_dtype=float16"],
     }.items():
         arguments = train_arguments(data, tmp_path / name, "train.step.total_step=4", "train.step.log_step=1")
@@ -166,6 +166,16 @@ def test_amp_trains_close_to_float32(data, tmp_path):
     assert losses["float16"][1] == pytest.approx(losses["float32"][1], rel=0.02)
     assert losses["float16"][4] < losses["float16"][1]  # later, for its first steps only find the loss scale
     assert load(tmp_path / "float16", 4)["scaler"]["scale"] > 0
+
+
+def test_amp_chooses_what_the_device_is_fast_in():
+    from training.state import Precision
+
+    cpu = torch.device("cpu")
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert Precision.choose(True, "auto", cpu).dtype == (torch.bfloat16 if fast else torch.float32)
+    assert Precision.choose(False, "bfloat16", cpu).dtype == torch.float32
+    assert Precision.choose(True, "float16", cpu).scaler(cpu).is_enabled()
 
 
 def in_process_trainer(data, output, *overrides: str):
@@ -212,10 +222,10 @@ def test_gradient_accumulation_equals_one_large_batch(data, tmp_path):
 
     items = in_process_trainer(data, tmp_path).state.train_set
     parts = [[0, 1, 2, 3, 4], [5, 6, 7]]  # unequal on purpose
-    whole = gradients(
-        in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for part in parts for i in part])]
-    )
-    split = gradients(in_process_trainer(data, tmp_path, *NO_DROPOUT), [collate([items[i] for i in p]) for p in parts])
+    batches = [collate([items[i] for i in part]) for part in (*parts, parts[0] + parts[1])]
+    exact = (*NO_DROPOUT, "train.optimizer.lr_scale=1000.0")  # a rate near 1: weights move by their gradient
+    whole = gradients(in_process_trainer(data, tmp_path, *exact), batches[2:])
+    split = gradients(in_process_trainer(data, tmp_path, *exact), batches[:2])
     for name, gradient in whole.items():
         assert torch.allclose(split[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
 
