@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from synthesis.synthesizer import Synthesizer
 
 ALL_EMOTIONS = "all"
-SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "name")
+SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "name")
 
 
 def build_parser() -> Parser:
@@ -46,6 +47,13 @@ def build_parser() -> Parser:
     parser.add_argument("--speaker_id", metavar="NAME", help="single: a speaker of the training data, e.g. Actor_01")
     parser.add_argument("--emotion_id", metavar="NAME", help="single: an emotion of the training data, or all")
     parser.add_argument("--ref_audio", type=Path, metavar="FILE", help="single: a recording whose emotion to take")
+    parser.add_argument(
+        "--ref_peak",
+        type=_peak,
+        metavar="P",
+        help="single: largest |sample|, 0 to 1, among all recordings of the reference's speaker; loudness is part of an "
+        "emotion, and this tells what is loud for that speaker (default 1: the file's level is taken as it is)",
+    )
     parser.add_argument("--name", help="single: name of the result files (default: made of speaker, emotion and text)")
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step>")
@@ -59,6 +67,13 @@ def _speed(text: str) -> float:
     value = float(text)
     if not 0.25 <= value <= 4.0:
         raise argparse.ArgumentTypeError(f"must lie in 0.25 … 4, got {value:g}")
+    return value
+
+
+def _peak(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must lie above 0 and at most at 1, got {value:g}")
     return value
 
 
@@ -79,6 +94,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     if (args.emotion_id is None) == (args.ref_audio is None):
         both = "not both" if args.emotion_id is not None else "neither is given"
         raise UserError(f"--mode single needs either --emotion_id or --ref_audio, {both}")
+    if args.ref_peak is not None and args.ref_audio is None:
+        raise UserError("--ref_peak belongs to --ref_audio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,6 +135,7 @@ def speak_single(args: argparse.Namespace, config: Config) -> None:
     name = None if args.name is None else safe_name(args.name)
     lexicon = config.preprocess.path.lexicon_path
     request = single_request(args.text, args.speaker_id, args.emotion_id, args.ref_audio, lexicon, name)
+    request = replace(request, reference_peak=args.ref_peak or 1.0)
     loaded, synthesizer, folder = load(args, config)
     loaded.ids.speaker_id(request.speaker)
     every = request.emotion == ALL_EMOTIONS

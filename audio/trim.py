@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 
 def trim_silence(
-    wav: npt.NDArray[np.float32], sampling_rate: int, threshold: float = 35.0, margin: float = 0.05
+    wav: npt.NDArray[np.float32], sampling_rate: int, threshold: float = 30.0, margin: float = 0.05
 ) -> npt.NDArray[np.float32]:
     """Keep the span from the first to the last loud 20 ms frame, `margin` seconds wider at both ends.
 

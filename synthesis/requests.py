@@ -33,6 +33,7 @@ class Request:
     speaker: str
     emotion: str | None  # None: the soft token of `reference`
     reference: Path | None = None
+    reference_peak: float = 1.0  # largest |sample| among the recordings of the reference's speaker
 
     @property
     def text(self) -> str:

@@ -39,6 +39,7 @@ def description(synthesizer: Synthesizer, request: Request, speeches: list[Speec
         "speaker": request.speaker,
         "emotion": request.emotion,
         "reference": None if request.reference is None else str(request.reference),
+        "reference_peak": None if request.reference is None else request.reference_peak,
         "emotion_weights": speeches[0].emotion_weights,
         "dataset": loaded.config.dataset,
         "checkpoint": str(loaded.path),

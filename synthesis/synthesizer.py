@@ -50,22 +50,26 @@ class Synthesizer:
         """Hz."""
         return self.loaded.config.preprocess.preprocessing.audio.sampling_rate
 
-    def reference_mel(self, path: Path) -> Tensor:
+    def reference_mel(self, path: Path, speaker_peak: float = 1.0) -> Tensor:
         """Log-mel [T, 80] of a reference recording: any rate, any number of channels, silence around it cut off.
 
-        Raises UserError naming the file when it is unreadable or silent.
+        Its level is part of its emotion and is treated as in the training data: divided by `speaker_peak`, the largest
+        |sample| of its speaker's recordings, or by its own peak where the model was trained on that. Raises UserError
+        naming the file when it is unreadable or silent.
         """
         wav = load(path, self.sampling_rate)
         if is_silent(wav):
             raise UserError(f"{path} is silent; a reference needs speech")
-        wav = trim_silence(wav, self.sampling_rate)
-        wav = wav * (REFERENCE_PEAK / np.abs(wav).max())
-        mels, _ = self.mel(torch.from_numpy(wav)[None].to(self.device))
+        by_utterance = self.loaded.config.preprocess.preprocessing.audio.normalization == "utterance_peak"
+        wav = trim_silence(wav, self.sampling_rate) / (np.abs(wav).max() if by_utterance else speaker_peak)
+        mels, _ = self.mel(torch.from_numpy(wav.clip(-1.0, 1.0))[None].to(self.device))
         return mels[0]
 
     def speak(self, request: Request, duration_scale: float = 1.0) -> list[Speech]:
         """Speak one request, chunk by chunk."""
-        reference = None if request.reference is None else self.reference_mel(request.reference)
+        reference = None
+        if request.reference is not None:
+            reference = self.reference_mel(request.reference, request.reference_peak)
         return [self.speak_batch([(request, chunk)], duration_scale, reference)[0] for chunk in request.chunks]
 
     @torch.inference_mode()

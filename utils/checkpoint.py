@@ -13,6 +13,7 @@ from torch import Tensor
 
 from errors import UserError
 from utils.files import atomic_path
+from utils.weights import load_content
 
 FORMAT = 1
 LATEST = "latest"
@@ -71,22 +72,11 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of ours or a published one of the original onto the CPU.
+    """Read a checkpoint of ours or a published one of the original onto the CPU; nothing in it is run.
 
-    `weights_only=True`: a pickle that holds anything but tensors and plain data is refused, not run. Raises UserError
-    naming the file when it is missing, truncated or something else.
+    Raises UserError naming the file when it is missing, truncated or something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"checkpoint {path} does not exist") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # a foreign file may fail anywhere in the unpickler
-        raise UserError(
-            f"{path} is truncated, or not a checkpoint of tensors and plain data ({type(error).__name__}); "
-            "use another step"
-        ) from error
+    content = load_content(path, "use another step")
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError(f"{path} is not a checkpoint of this project: it has no model")
     if any(not isinstance(value, Tensor) for value in content["model"].values()):

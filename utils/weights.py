@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
     The checkpoint may be the only file of a .zip; it is read from there in memory. Raises UserError naming `path` when
     the file is missing, truncated, holds anything but tensors (nothing in it is run), or a weight is not finite.
     """
-    content = _load(path)
+    content = load_content(path)
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(each, Tensor) for each in content.values()):
@@ -34,16 +35,23 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
     return state
 
 
-def _load(path: Path) -> Any:
+def load_content(path: Path, remedy: str = "fetch it again") -> Any:
+    """What a checkpoint holds, on the CPU; possibly the only file of a .zip.
+
+    `weights_only=True`: a pickle with anything but tensors and plain data is refused, not run. Raises UserError naming
+    `path`, and what to do about it, when the file is missing, truncated or something else.
+    """
     try:
-        return torch.load(_unzipped(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a foreign pickle's protocol is no concern of the user's
+            return torch.load(_unzipped(path), map_location="cpu", weights_only=True)
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a foreign file may fail anywhere in the unpickler
         raise UserError(
-            f"{path} is truncated, or not a checkpoint of tensors alone ({type(error).__name__}); fetch it again"
+            f"{path} is truncated, or not a checkpoint of tensors alone ({type(error).__name__}); {remedy}"
         ) from error
 
 
