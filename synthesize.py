@@ -51,8 +51,8 @@ def build_parser() -> Parser:
         "--ref_peak",
         type=_peak,
         metavar="P",
-        help="single: largest |sample|, 0 to 1, among all recordings of the reference's speaker; loudness is part of an "
-        "emotion, and this tells what is loud for that speaker (default 1: the file's level is taken as it is)",
+        help="single: largest |sample|, 0 to 1, among the recordings of the reference's speaker; loudness is part of "
+        "an emotion, and this tells what is loud for that speaker (default 1: the file's level is taken as it is)",
     )
     parser.add_argument("--name", help="single: name of the result files (default: made of speaker, emotion and text)")
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
