@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -184,13 +185,14 @@ def _speak_all() -> Iterator[tuple[str, list[npt.NDArray[np.int16]]]]:
 
 
 def _speak_and_send(actor: str, sender: Connection) -> None:
+    result: list[npt.NDArray[np.int16]] | UserError
     try:
         espeak = Espeak()
-        sender.send([_record(espeak, item) for item in items(actor)])
+        result = [_record(espeak, item) for item in items(actor)]
     except UserError as error:
-        sender.send(error)
-    except BrokenPipeError:
-        pass  # the parent has gone
+        result = error
+    with suppress(BrokenPipeError):  # the parent has gone, perhaps for another speaker's error
+        sender.send(result)
 
 
 def _record(espeak: Espeak, item: Item) -> npt.NDArray[np.int16]:

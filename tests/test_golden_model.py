@@ -399,7 +399,7 @@ def test_golden_optim(start, parity):
         ours = [losses.total, losses.mel, losses.emotion, losses.duration, norm]
         # Adam divides by the root of squared gradients that are all but 0 (eps 1e-9): rounding grows with each step
         bound = LOSS if start == 0 else 2e-4
-        losses_error = max(abs(float(a) - float(b)) for a, b in zip(ours[:4], row[:4], strict=True))
+        losses_error = max(abs(float(a.detach()) - float(b)) for a, b in zip(ours[:4], row[:4], strict=True))
         parity(name, "losses", losses_error)
         assert losses_error <= bound
         parity(name, "gradient norm, relative", abs(float(norm) / float(row[4]) - 1))

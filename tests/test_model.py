@@ -187,8 +187,8 @@ def test_losses_of_micro_batches_add_up_to_the_batch():
         for row in range(3):
             part = pick(values, [row])
             own = mels[row : row + 1, : int(part["durations"].sum())]
-            total += float(loss(model(**part), own, part["durations"], part["emotions"], counts).total)
-        assert total == pytest.approx(float(whole.total), rel=1e-5)
+            total += loss(model(**part), own, part["durations"], part["emotions"], counts).total.item()
+        assert total == pytest.approx(whole.total.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "bce"])
