@@ -20,7 +20,7 @@ from utils.cli import Parser, positive_int, run
 
 ROOT = Path(__file__).resolve().parent
 TEXT = "Kids are talking by the door"
-STEPS = 600
+STEPS = 1000
 
 
 def build_parser() -> Parser:
@@ -93,7 +93,12 @@ def stage(title: str, command: list[str]) -> None:
     """Run one script; its failure ends the demo with its exit code."""
     print(f"\n=== {title}: python {' '.join(command)}", flush=True)
     begin = time.monotonic()
-    code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # the script has had it, too: let it save and end
+        process.wait()
+        raise
     if code == 2:
         raise UserError(f"{command[0]} stopped, see the line above; mend it and run the same command again")
     if code:
