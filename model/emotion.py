@@ -18,7 +18,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         if valid is None or not self.training:
             return super().forward(x)
         values = x.float()
-        count = valid.sum() * x.shape[3]
+        count = valid.sum(dtype=torch.float32) * x.shape[3]  # a half-precision sum of many ones is not their number
         mean = (values * valid).sum((0, 2, 3)) / count
         centred = values - mean[:, None, None]
         variance = (centred.square() * valid).sum((0, 2, 3)) / count

@@ -98,6 +98,17 @@ def test_masked_batch_norm_sees_no_padding_in_training():
     assert int(norm.num_batches_tracked) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_masked_batch_norm_counts_rightly_in_half_precision(dtype):
+    torch.manual_seed(0)
+    norm = MaskedBatchNorm2d(2)
+    x = torch.randn(8, 2, 301, 3) + 4.0
+    valid = (torch.rand(8, 1, 301, 1) < 0.9).float()
+    exact = x.mul(valid).sum((0, 2, 3)) / (valid.sum() * 3)
+    norm(x.to(dtype), valid.to(dtype))
+    assert torch.allclose(norm.running_mean / norm.momentum, exact, rtol=2e-3)
+
+
 def test_reference_encoder_trains_the_same_with_more_padding():
     encoder = ReferenceEncoder(80, [8, 8], (3, 3), (2, 2), (1, 1), 16, mask_padding=True)
     mels = torch.randn(2, 30, 80)
