@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from config import Config
+from config import Config, from_dict
 from errors import UserError
 from model import AcousticModel, ModelSizes
 from model.published import from_published, is_published
@@ -83,7 +83,7 @@ def load_model(config: Config, step: int | str, device: torch.device) -> LoadedM
         ids = IdMaps.load(Path(config.preprocess.path.preprocessed_path))
         trained = config
     else:
-        trained = Config.from_dict(content.config, str(path))
+        trained = from_dict(content.config, str(path))
         trained = trained.model_copy(
             update={
                 "model": trained.model.model_copy(update={"vocoder": config.model.vocoder}),

@@ -1,5 +1,6 @@
 """Typed configuration of a run: `load_config(dataset, overrides)`."""
 
-from config.schema import Config, known_datasets, load_config
+from config.loading import from_dict, known_datasets, load_config
+from config.schema import Config
 
-__all__ = ["Config", "known_datasets", "load_config"]
+__all__ = ["Config", "from_dict", "known_datasets", "load_config"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from config import Config, known_datasets, load_config
+from config import from_dict, known_datasets, load_config
 from errors import UserError
 
 
@@ -12,7 +12,7 @@ def test_shipped_configurations_load_and_survive_a_checkpoint():
     assert {"RAVDESS", "RAVDESS_reference", "Sample"} <= set(known_datasets())
     for dataset in known_datasets():
         config = load_config(dataset)
-        assert Config.from_dict(config.to_dict(), "checkpoint") == config
+        assert from_dict(config.to_dict(), "checkpoint") == config
         assert dataset in config.train.path.ckpt_path
 
 

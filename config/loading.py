@@ -1,0 +1,147 @@
+"""From YAML files and `--set file.section.key=value` overrides to a `Config`.
+
+A YAML file may begin with `inherit: OTHER_DATASET`; it then holds only what differs from that dataset's file.
+Unknown keys, wrong types and impossible combinations are `UserError`s that name the file and the key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from config.schema import Config
+from errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+CONFIG_ROOT = Path(__file__).resolve().parent
+FILES = ("preprocess", "model", "train")
+
+
+def known_datasets(root: Path = CONFIG_ROOT) -> list[str]:
+    """Names of the folders under `config/` that hold a configuration."""
+    return sorted(path.parent.name for path in root.glob("*/preprocess.yaml"))
+
+
+def load_config(dataset: str, overrides: Sequence[str] = (), root: Path = CONFIG_ROOT) -> Config:
+    """Read `config/<dataset>/*.yaml` and apply `file.section.key=value` overrides in order.
+
+    Raises UserError for an unknown dataset, unreadable YAML, an unknown key, a wrong type or a value out of range.
+    """
+    if dataset not in known_datasets(root):
+        known = ", ".join(known_datasets(root))
+        raise UserError(f"unknown dataset {dataset!r}: config/{dataset}/preprocess.yaml does not exist; known: {known}")
+    values: dict[str, Any] = {"dataset": dataset}
+    for name in FILES:
+        values[name] = _read_file(root, dataset, name, ())
+    for override in overrides:
+        _apply_override(values, override)
+    return _validate(values, f"config/{dataset}")
+
+
+def from_dict(values: dict[str, Any], source: str) -> Config:
+    """Rebuild a Config from `to_dict`'s result. Raises UserError naming `source` and the key that is wrong."""
+    return _validate(values, source)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-9 as a number (YAML 1.1 wants 1.0e-9) and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {error}") from error
+
+
+def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = root / dataset / f"{name}.yaml"
+    shown = f"config/{dataset}/{name}.yaml"
+    if dataset in seen:
+        raise UserError(f"{shown}: `inherit` goes in a circle: {' -> '.join([*seen, dataset])}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {shown}: {error}") from error
+    values = _parse_yaml(text, shown)
+    if not isinstance(values, dict):
+        raise UserError(f"{shown} must hold a mapping of keys to values")
+    parent = values.pop("inherit", None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str) or not (root / parent / f"{name}.yaml").is_file():
+        raise UserError(f"{shown}: `inherit` names {parent!r}, but config/{parent}/{name}.yaml does not exist")
+    return _merge(_read_file(root, parent, name, (*seen, dataset)), values)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or len(parts) < 2 or parts[0] not in FILES:
+        raise UserError(
+            f"--set {override}: expected file.section.key=value with file one of {', '.join(FILES)}, "
+            "for example --set train.optimizer.batch_size=16"
+        )
+    node = values
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise UserError(f"--set {override}: {part} is a value, not a section")
+    node[parts[-1]] = _parse_yaml(text, f"--set {override}")
+
+
+def _validate(values: dict[str, Any], source: str) -> Config:
+    try:  # by way of JSON, whose strict mode takes a list where a tuple is wanted, but still no "16" for 16
+        return Config.model_validate_json(json.dumps(values))
+    except TypeError as error:  # a YAML date, say
+        raise UserError(f"{source}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{_location(first['loc'], source)}: {_reason(first)}") from error
+
+
+def _location(parts: tuple[int | str, ...], source: str) -> str:
+    """('train', 'optimizer', 'eps') -> 'config/RAVDESS/train.yaml: optimizer.eps'."""
+    if parts and parts[0] in FILES and source.startswith("config/"):
+        source, parts = f"{source}/{parts[0]}.yaml", parts[1:]
+    return f"{source}: {'.'.join(str(part) for part in parts)}" if parts else source
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    if error["type"] == "missing":
+        return "this key is required"
+    message = error["msg"].removeprefix("Value error, ")
+    return message if error["type"] == "value_error" else f"{message}, got {error['input']!r}"
