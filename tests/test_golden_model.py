@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ from model.duration import regulate_length
 from model.emotion import EmotionEncoder, EmotionTokens, ReferenceEncoder
 from model.lightweight_conv import LightweightConv
 from model.published import BLOCK_NAMES, from_published, translate_name
-from tests.paths import golden
+from tests.paths import GOLDEN_DIR, golden
 
 OUTPUT, LOSS, GRADIENT = 1e-5, 1e-6, 1e-4  # absolute, absolute, relative to each tensor's largest
 SIZES = ModelSizes(symbols=361, speakers=24, emotions=8, mask_reference_padding=False)
-REFERENCE: dict = {"mel_bands": 80, "filters": [32, 32, 64, 64, 128, 128], "hidden": 32, "mask_padding": False}
+STARTS = sorted(int(path.stem.removeprefix("optim_start")) for path in GOLDEN_DIR.glob("optim_start*.safetensors"))
 
 
 def load(name: str) -> dict[str, Tensor]:
@@ -164,14 +165,17 @@ def test_golden_fft_block(note):
         check_block(block, part, [part["in/x"]], (part["mask"].bool(),), note)
 
 
-def reference_encoder() -> ReferenceEncoder:
-    return ReferenceEncoder(kernel_size=(3, 3), strides=(2, 2), padding=(1, 1), **REFERENCE)
+def reference_encoder(state: dict[str, Tensor]) -> ReferenceEncoder:
+    """An encoder of the sizes that `state` tells."""
+    filters = [len(value) for name, value in sorted(state.items()) if re.fullmatch(r"convs\.\d+\.bias", name)]
+    hidden = state["gru.weight_hh_l0"].shape[1]
+    return ReferenceEncoder(80, filters, (3, 3), (2, 2), (1, 1), hidden, mask_padding=False)
 
 
 def test_golden_reference_encoder(note):
     values = load("reference_encoder")
-    encoder = reference_encoder()
     state = {key.replace("bns.", "norms."): value for key, value in group(values, "state/").items()}
+    encoder = reference_encoder(state)
     for case in sorted({key.split("/")[0] for key in values if key.startswith("ref_")}):
         encoder.load_state_dict(state)
         encoder.train("bntrain" in case)
@@ -187,7 +191,10 @@ def test_golden_reference_encoder(note):
             gradients = {name: parameter.grad for name, parameter in encoder.named_parameters()}
             check_gradients(
                 {name.replace("bns.", "norms."): value for name, value in group(part, "gradsum/").items()},
-                {name.replace("bns.", "norms."): value for name, value in group(part, "grad_param/").items()},
+                {
+                    name.replace("bns.", "norms."): value
+                    for name, value in (group(part, "grad_param/") | group(part, "grad/")).items()
+                },
                 gradients,
                 zero_before_norm="bntrain" in case,
                 note=note,
@@ -277,10 +284,18 @@ def original_model(embedder: str) -> AcousticModel:
     if embedder == "external":
         del state["speaker_emb.weight"]
         state.update(load("model_state_external_speaker_only"))
+    speakers = state["speaker_emb.weight"]
+    heads, _, kernel = state["decoder.lconv_stack.0.conv_layer.weight"].shape
     model = AcousticModel(
         dataclasses.replace(
             SIZES,
-            external_speaker=512 if embedder == "external" else None,
+            symbols=len(state["encoder.src_word_emb.weight"]),
+            speakers=len(speakers),
+            emotions=len(state["emotion_emb.etl.embed"]),
+            external_speaker=speakers.shape[1] if embedder == "external" else None,
+            decoder_heads=heads,
+            decoder_kernel=kernel,
+            max_phones=state["encoder.position_enc"].shape[1] - 1,
             encoder_dropout=0.0,
             duration_dropout=0.0,
             decoder_dropout=0.0,
@@ -378,11 +393,12 @@ def test_golden_model_train(embedder, norm, parity):
     check_gradients(sums, full, gradients, norm == "bntrain", note)
 
 
-@pytest.mark.parametrize("start", [0, 3997])
+@pytest.mark.parametrize("start", STARTS or [0])
 def test_golden_optim(start, parity):
     """Five optimiser steps: losses, gradient norms, learning rates, and the weights they lead to."""
     name = f"optim_start{start}"
-    values, batches = load(name), load("optim_start0")
+    values = load(name)
+    batches = values if "batch0/texts" in values else load("optim_start0")
     model = original_model("none").train()
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9)
     for index, row in enumerate(values["rows_total_mel_emo_dur_gradnorm_lr"]):
