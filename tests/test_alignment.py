@@ -19,13 +19,14 @@ def write(tmp_path, intervals, **kwargs):
     return path
 
 
-def test_golden_alignment():
+def test_golden_alignment(parity):
     cases = json.loads(golden("alignment.json").read_text(encoding="utf-8"))
     for case in cases["cases"]:
         result = read_alignment(golden(case["file"]), cases["sr"], cases["hop"])
         assert list(result.phones) == case["phones"], case["file"]
         assert result.durations.tolist() == case["durations"], case["file"]
         assert (result.start, result.end) == (case["start"], case["end"]), case["file"]
+        parity("alignment", "durations, start, end", 0.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(["K", "AA1", "sp", "sil"])), min_size=1, max_size=12))
