@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from acoustic import load_model
     from config import load_config
     from evaluation.report import confusion_figure, markdown
-    from training.processes import choose_devices
+    from utils.devices import choose_devices
     from utils.files import write_json, write_text
     from utils.plot import save_figure
 

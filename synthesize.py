@@ -116,7 +116,7 @@ def load(args: argparse.Namespace, config: Config) -> tuple[LoadedModel, Synthes
     """Model, synthesizer and result folder."""
     from acoustic import load_model
     from synthesis.synthesizer import Synthesizer
-    from training.processes import choose_devices
+    from utils.devices import choose_devices
     from vocoder import load_vocoder
 
     device = choose_devices(args.device)[0]

@@ -17,6 +17,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from errors import UserError
+from utils.devices import choose_devices
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,6 @@ class Process:
         if self.world > 1:
             dist.all_reduce(tensor)
         return tensor
-
-
-def choose_devices(name: str) -> list[torch.device]:
-    """Devices to work on, one process each. UserError where this machine lacks one.
-
-    auto: every visible GPU, else the CPU; cuda: every visible GPU; cuda:N: that one; cpu; cpu:N: N of them on the CPU.
-    """
-    gpus = torch.cuda.device_count()
-    kind, _, index = name.partition(":")
-    number = int(index) if index.isascii() and index.isdigit() else None
-    if name == "cpu" or (name == "auto" and not gpus):
-        return [torch.device("cpu")]
-    if name in ("auto", "cuda") and gpus:
-        return [torch.device("cuda", gpu) for gpu in range(gpus)]
-    if kind == "cpu" and number:
-        return [torch.device("cpu")] * number
-    if kind == "cuda" and number is not None and number < gpus:
-        return [torch.device("cuda", number)]
-    known = ", ".join(["auto", "cpu", *(f"cuda:{gpu}" for gpu in range(gpus))])
-    raise UserError(f"--device {name}: this machine has no such device; choose one of {known}")
 
 
 def launch(work: Callable[..., int], device: str, *arguments: Any) -> int:
