@@ -21,9 +21,6 @@ from text import phones_to_ids
 from vocoder import Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text
-REFERENCE_PEAK = (
-    0.5  # a reference's level says nothing about its emotion unless its speaker's other recordings are known
-)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Trainer:
         if process.world > 1:
             device_ids = [process.device] if process.device.type == "cuda" else None
             self.model = DistributedDataParallel(self.state.model, device_ids=device_ids)
+        self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due
         self.loader: DataLoader[Batch] = DataLoader(
             self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
             batch_sampler=self.state.sampler,
@@ -184,7 +185,7 @@ class Trainer:
             tracker.scalars("val", step, _tagged(result))
             bar.write(f"step {step}: val " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
         if step % due.synth_step == 0 or end:
-            if not hasattr(self, "_samples"):
+            if self._samples is None:
                 self._samples = SampleWriter(self.config, self.state.val_set, self.process.device)
             self._samples.write(self.state.model, self.precision, tracker, step)
         if step % due.log_step == 0:
