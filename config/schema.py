@@ -13,6 +13,10 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 
 
+Corpus = Literal["RAVDESS", "ESD", "EmoV-DB", "CREMA-D", "TESS", "SAVEE", "LJSpeech", "VCTK", "LibriTTS", "generic"]
+EmotionName = Annotated[str, Field(pattern=r"^[^\W\d_]+$")]  # letters only: file names begin with it and a hyphen
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
@@ -33,7 +37,8 @@ def _odd(**sizes: int) -> None:
 
 
 class PreprocessPaths(_Section):
-    corpus_path: str  # the corpus as downloaded
+    corpus_path: str = ""  # the corpus as downloaded
+    corpus_paths: dict[str, str] = {}  # of joined datasets, those that lie elsewhere than their own configuration says
     raw_path: str  # 22,050 Hz wav + lab, one folder per speaker
     preprocessed_path: str  # TextGrids, features, metadata
     lexicon_path: str | None = None  # pronunciations that win over the built-in dictionary: WORD PH PH … per line
@@ -42,7 +47,7 @@ class PreprocessPaths(_Section):
 class Split(_Section):
     """Which utterances validate. `by` random takes `val_size` of them; the others hold out what `hold_out` names."""
 
-    by: Literal["random", "speaker", "statement", "speaker_emotion"] = "random"
+    by: Literal["random", "speaker", "statement", "speaker_emotion", "suggested"] = "random"
     hold_out: list[str] = []  # speakers, statements ("01"), or pairs written "Actor_01/happy"
     seed: Count = 1234
 
@@ -57,7 +62,8 @@ class Split(_Section):
 
 class Text(_Section):
     text_cleaners: list[Literal["english_cleaners"]] = ["english_cleaners"]
-    language: Literal["en"] = "en"
+    # what is spoken, by the codes of text/languages.py; the first is that of utterances whose corpus does not say
+    languages: Annotated[list[str], Field(min_length=1)] = ["en"]
 
 
 class Audio(_Section):
@@ -105,7 +111,10 @@ class Preprocessing(_Section):
 
 class PreprocessConfig(_Section):
     dataset: str
-    corpus: Literal["RAVDESS"] = "RAVDESS"  # which module of preprocessor/ knows the corpus's layout
+    corpus: Corpus = "RAVDESS"  # which module of preprocessor/corpora/ knows the corpus's layout
+    corpus_options: dict[str, str | bool | list[str]] = {}  # what that module leaves to choose
+    datasets: list[str] = []  # not empty: this dataset is those of config/ together, and `corpus` says nothing
+    emotion_map: dict[str, EmotionName] = {}  # the corpus's name of an emotion -> ours; "none" drops the label
     path: PreprocessPaths
     preprocessing: Preprocessing = Preprocessing()
 
@@ -183,6 +192,7 @@ class ModelConfig(_Section):
     decoder: Decoder = Decoder()
     multi_speaker: Literal[True] = True
     max_seq_len: PositiveInt = 320  # positions in the stored sinusoid table
+    alignment: Literal["textgrid", "learned"] = "textgrid"  # durations from TextGrids, or found while training
     vocoder: Vocoder = Vocoder()
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from config.schema import PreprocessConfig
 from errors import UserError
-from preprocessor.corpus import Corpus, get_corpus
 from preprocessor.embedding_plot import plot_speakers
+from preprocessor.facts import NOTHING, Facts, read_facts
 from preprocessor.features import (
     PRELOAD,
     Features,
@@ -44,7 +44,7 @@ class Plan:
     """What a run will do, all of it checked that can be checked without reading a recording."""
 
     config: PreprocessConfig
-    corpus: Corpus
+    facts: Mapping[Key, Facts]  # what the corpus says of its utterances, as far as prepare_align.py was there
     output: Path
     tasks: Sequence[Task]  # sorted by speaker, then name
     given: Sequence[str] | None  # names of a given val.txt; None: split as configured
@@ -83,7 +83,7 @@ def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
             f"no TextGrids in {textgrids} (for example {tasks[0].speaker}/{tasks[0].textgrid.name}); "
             f"run python align.py --dataset {config.dataset}, copy TextGrids there, or name their folder by --textgrids"
         )
-    made = Plan(config, get_corpus(config.corpus), output, tasks, _given_names(output))
+    made = Plan(config, read_facts(raw_path), output, tasks, _given_names(output))
     _validation(made, [(task.speaker, task.name) for task in tasks])  # fails now rather than after the work
     if settings.embedder_weights is not None:
         from deepspeaker import SpeakerEmbedder
@@ -186,7 +186,7 @@ def _validation(made: Plan, keys: Sequence[Key]) -> set[Key]:
     values = made.config.preprocessing
     if made.given is not None:
         return choose_given(keys, made.given, str(made.output / "val.txt"))
-    return choose(keys, values.split, values.val_size, made.corpus.statement)
+    return choose(keys, values.split, values.val_size, made.facts)
 
 
 def _key(item: Features) -> Key:
@@ -200,7 +200,9 @@ def _seconds_per_frame(config: PreprocessConfig) -> float:
 def _write_speakers(made: Plan, kept: Sequence[Features]) -> None:
     """speaker-info.txt, spker_embed/ and the t-SNE plot."""
     owners = [item.entry.speaker for item in kept]
-    sexes = {speaker: made.corpus.sex(speaker) for speaker in sorted(set(owners))}
+    sexes: dict[str, str | None] = dict.fromkeys(sorted(set(owners)))
+    for item in kept:
+        sexes[item.entry.speaker] = made.facts.get(_key(item), NOTHING).sex or sexes[item.entry.speaker]
     letters = {"male": "M", "female": "F", None: "?"}
     info = "".join(f"{speaker}|{letters[sex]}\n" for speaker, sex in sexes.items())
     write_text(made.output / "speaker-info.txt", info)

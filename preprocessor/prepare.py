@@ -22,11 +22,11 @@ import numpy.typing as npt
 from audio import is_silent, load, save
 from errors import UserError
 from preprocessor.corpus import Utterance
+from preprocessor.facts import MANIFEST, Facts
 from preprocessor.outputs import make_folder, remove_temporaries, write_bytes
 from preprocessor.parallel import ordered_map
 from utils.files import write_json
 
-MANIFEST = "prepare_align.json"
 PRELOAD = ("numpy", "soundfile", "soxr")
 WAV_HEADER = 44  # bytes
 KEPT_SAMPLES = 20_000_000  # of one speaker held in memory (80 MB, 15 min at 22,050 Hz); the rest is read twice
@@ -87,8 +87,9 @@ def prepare_speaker(task: Speaker) -> Prepared:
     """Make what is missing of one speaker."""
     remove_temporaries([task.folder])
     wanted = {utterance.name: _source(utterance) for utterance in task.utterances}
+    facts = {utterance.name: Facts.of(utterance).as_json() for utterance in task.utterances}
     manifest = None if task.force else _read_manifest(task.folder / MANIFEST)
-    if manifest is not None and _vouches(manifest, task.settings, wanted):
+    if manifest is not None and _vouches(manifest, task.settings, wanted, facts):
         return _complete(task, manifest)
     peaks, kept, bad = _measure(task)
     if bad and not task.skip_bad:
@@ -126,9 +127,15 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
         return None  # then everything is computed again
 
 
-def _vouches(manifest: Mapping[str, Any], settings: Settings, wanted: Mapping[str, Mapping[str, Any]]) -> bool:
+def _vouches(
+    manifest: Mapping[str, Any],
+    settings: Settings,
+    wanted: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, str]],
+) -> bool:
     made = {name: entry.get("source") for name, entry in manifest["files"].items()}
-    return bool(manifest.get("settings") == asdict(settings) and made == wanted)
+    said = {name: entry.get("facts") for name, entry in manifest["files"].items()}
+    return bool(manifest.get("settings") == asdict(settings) and made == wanted and said == facts)
 
 
 def _complete(task: Speaker, manifest: Mapping[str, Any]) -> Prepared:
@@ -204,8 +211,12 @@ def _write_all(
         samples[utterance.name] = len(pcm)
     reasons = {item.utterance.name: item.reason for item in bad}
     files = {
-        name: {"source": source, **({"bad": reasons[name]} if name in reasons else {"samples": samples[name]})}
-        for name, source in wanted.items()
+        item.name: {
+            "source": wanted[item.name],
+            "facts": Facts.of(item).as_json(),
+            **({"bad": reasons[item.name]} if item.name in reasons else {"samples": samples[item.name]}),
+        }
+        for item in task.utterances
     }
     write_json(task.folder / MANIFEST, {"settings": asdict(task.settings), "peak": shared, "files": files})
     return _result(task, samples, written, bad)

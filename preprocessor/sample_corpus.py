@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from errors import UserError
+from preprocessor.corpora.ravdess import EMOTIONS, INTENSITIES, REPETITIONS, STATEMENTS
 from preprocessor.espeak import Espeak, Prosody
-from preprocessor.ravdess import EMOTIONS, INTENSITIES, REPETITIONS, STATEMENTS
 
 VERSION = 1  # to be raised with every change of what is generated
 SAMPLING_RATE = 48000  # Hz, as RAVDESS

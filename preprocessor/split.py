@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from config.schema import Split
 from errors import UserError
+from preprocessor.facts import NOTHING, Facts
 from utils.metadata import emotion_of
 
 Key = tuple[str, str]  # speaker, name
 
 
-def choose(keys: Sequence[Key], split: Split, val_size: int, statement_of: Callable[[str], str | None]) -> set[Key]:
+def choose(keys: Sequence[Key], split: Split, val_size: int, facts: Mapping[Key, Facts]) -> set[Key]:
     """The utterances that `split` holds out.
 
     Depends on the set of keys, not on their order. Raises UserError when `hold_out` names what the data lack (with
@@ -26,7 +27,7 @@ def choose(keys: Sequence[Key], split: Split, val_size: int, statement_of: Calla
                 "nothing would be left to train on"
             )
         return set(random.Random(split.seed).sample(sorted(keys), val_size))
-    held = _held_by(split.by, keys, statement_of)
+    held = _held_by(split.by, keys, facts)
     unknown = sorted(set(split.hold_out) - set(held.values()))
     if unknown:
         known = ", ".join(sorted(set(held.values()))) or "none"
@@ -43,15 +44,15 @@ def choose(keys: Sequence[Key], split: Split, val_size: int, statement_of: Calla
     return chosen
 
 
-def _held_by(by: str, keys: Sequence[Key], statement_of: Callable[[str], str | None]) -> dict[Key, str]:
+def _held_by(by: str, keys: Sequence[Key], facts: Mapping[Key, Facts]) -> dict[Key, str]:
     """What `hold_out` may name of every utterance that has it."""
     if by == "speaker":
         return {key: key[0] for key in keys}
     if by == "speaker_emotion":
         return {key: f"{key[0]}/{emotion_of(key[1])}" for key in keys}
-    assert by == "statement", by
-    statements = {key: statement_of(key[1]) for key in keys}
-    return {key: statement for key, statement in statements.items() if statement is not None}
+    known = {key: facts.get(key, NOTHING) for key in keys}
+    said = {key: fact.statement if by == "statement" else fact.split for key, fact in known.items()}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def read_given(path: Path) -> list[str]:

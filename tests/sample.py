@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import audio
+from preprocessor.corpora.ravdess import Ravdess
 from preprocessor.corpus import Utterance
-from preprocessor.ravdess import Ravdess
 from tests.paths import ROOT
 
 

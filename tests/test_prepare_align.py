@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 import audio
 import prepare_align
 from errors import UserError
+from preprocessor.corpora.ravdess import Ravdess
 from preprocessor.prepare import MANIFEST
-from preprocessor.ravdess import Ravdess
 from tests.paths import ROOT, golden, real_data
 from tests.small_corpus import noise, tree, write_ravdess
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from errors import UserError
+from preprocessor.corpora.ravdess import ACTORS, EMOTIONS, Ravdess
 from preprocessor.corpus import get_corpus
-from preprocessor.ravdess import ACTORS, EMOTIONS, Ravdess
 from tests.paths import real_data
 from tests.small_corpus import write_ravdess
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocessor.ravdess import Ravdess
+from preprocessor.corpora.ravdess import Ravdess
 from preprocessor.sample_corpus import SILENCE_SECONDS, STYLES, VOICES, items
 from tests.paths import ROOT
 from tests.sample import run_script, sample_corpus

@@ -11,6 +11,7 @@ from errors import UserError
 from utils.files import read_json, write_json, write_text
 
 MADE_BY = "preprocess.py"
+NO_EMOTION = "none"  # what the name of an utterance without an emotion label begins with
 
 
 def emotion_of(name: str) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from errors import UserError
-from preprocessor.corpus import AUDIO_SUFFIXES, Scan, Utterance, refuse_duplicates
+from preprocessor.corpus import AUDIO_SUFFIXES, About, Scan, Utterance, corpus_folder, finished
 
 MODALITIES = {"01": "video with sound", "02": "video without sound", "03": "audio"}
 CHANNELS = {"01": "speech", "02": "song"}
@@ -32,12 +32,19 @@ ACTORS = tuple(f"{actor:02d}" for actor in range(1, 25))
 
 FIELDS = ("modality", "vocal channel", "emotion", "intensity", "statement", "repetition", "actor")
 CODES = (MODALITIES, CHANNELS, EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS)
-ACTOR_FOLDER = re.compile(r"Actor_(\d\d)")
+ACTOR_FOLDER = re.compile(r"Actor_\d\d")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv")
 
 
 class Ravdess:
     """The corpus as unpacked from Audio_Speech_Actors_01-24.zip: Actor_01 … Actor_24 with WAV or FLAC files."""
+
+    about = About(
+        title="RAVDESS",
+        home="https://zenodo.org/records/1188976",
+        licence="CC BY-NC-SA 4.0",
+        get="unpack Audio_Speech_Actors_01-24.zip there, so that it holds Actor_01 … Actor_24",
+    )
 
     def scan(self, folder: Path) -> Scan:
         """List the speech recordings. Songs and videos, which RAVDESS keeps in the same folders, are left out."""
@@ -56,33 +63,13 @@ class Ravdess:
                         utterances.append(self._utterance(path))
                     else:
                         left_out[reason] += 1
-        if not utterances:
-            found = ", ".join(f"{count} of {kind}" for kind, count in left_out.items()) or "no .wav or .flac file"
-            raise UserError(
-                f"{folder} holds no speech recordings ({found} in {len(actors)} actor folders); "
-                "unpack Audio_Speech_Actors_01-24.zip there"
-            )
-        refuse_duplicates(utterances)
-        return Scan(sorted(utterances, key=lambda item: (item.speaker, item.name)), dict(left_out))
+        return finished(utterances, left_out, folder, self.about)
 
-    def statement(self, name: str) -> str | None:
-        """ "angry-strong-01-02-Actor_05" -> "01"; None when the name does not say."""
-        parts = name.split("-")
-        return parts[2] if len(parts) == 5 and parts[2] in STATEMENTS else None
-
-    def sex(self, speaker: str) -> str | None:
-        """Odd actors are male, even ones female (the data set's description)."""
-        match = ACTOR_FOLDER.fullmatch(speaker)
-        return None if match is None else ("male" if int(match[1]) % 2 else "female")
-
-    @staticmethod
-    def _actor_folders(folder: Path) -> list[Path]:
-        hint = "set preprocess.path.corpus_path, or pass --corpus_path, to the folder that holds Actor_01 … Actor_24"
-        if not folder.is_dir():
-            raise UserError(f"corpus folder {folder} does not exist; {hint}")
+    def _actor_folders(self, folder: Path) -> list[Path]:
+        folder = corpus_folder(folder, self.about)
         actors = sorted(path for path in folder.iterdir() if path.is_dir() and ACTOR_FOLDER.fullmatch(path.name))
         if not actors:
-            raise UserError(f"corpus folder {folder} holds no Actor_XX folder; {hint}")
+            raise UserError(f"corpus folder {folder} holds no Actor_XX folder; {self.about.get}")
         return actors
 
     @staticmethod
@@ -114,11 +101,11 @@ class Ravdess:
             raise UserError(f"{path}: RAVDESS has no strong intensity (02) for the neutral emotion (01)")
         return Utterance(
             audio_path=path,
-            name="-".join((EMOTIONS[emotion], INTENSITIES[intensity], statement, repetition, speaker)),
+            key="-".join((INTENSITIES[intensity], statement, repetition, speaker)),
             text=STATEMENTS[statement],
             speaker=speaker,
             emotion=EMOTIONS[emotion],
             intensity=INTENSITIES[intensity],
             statement=statement,
-            sex=self.sex(speaker),
+            sex="male" if int(actor) % 2 else "female",  # as the data set's description says
         )

@@ -1,0 +1,1 @@
+"""One module per corpus: its folders, its file names, its texts."""
