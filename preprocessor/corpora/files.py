@@ -25,7 +25,7 @@ def audio_files(folder: Path) -> list[Path]:
             found += [
                 Path(parent, name)
                 for name in names
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+                if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
             ]
     except OSError as error:
         raise UserError(f"{error.filename}: can't be read ({error.strerror})") from error
