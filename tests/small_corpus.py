@@ -1,9 +1,12 @@
 """Small corpora and alignments for tests: real files, a fraction of a second each."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from preprocessor.facts import MANIFEST, Facts
 
 RATE = 22050
 
@@ -52,6 +55,7 @@ def write_raw(
 ) -> None:
     """What prepare_align.py and align.py leave behind: 0.7 s recordings, both statements of each emotion."""
     for number, speaker in enumerate(speakers):
+        facts: dict[str, Facts] = {}
         for emotion in emotions:
             for statement in ("01", "02"):
                 name = f"{emotion}-normal-{statement}-01-{speaker}"
@@ -61,6 +65,14 @@ def write_raw(
                 soundfile.write(raw / speaker / f"{name}.wav", wav, RATE, subtype="PCM_16")
                 (raw / speaker / f"{name}.lab").write_text("Kid", encoding="utf-8")
                 (textgrids / speaker / f"{name}.TextGrid").write_text(textgrid(ALIGNED), encoding="utf-8")
+                facts[name] = Facts("normal", statement, "female" if number % 2 else "male")
+        write_manifest(raw / speaker, facts)
+
+
+def write_manifest(folder: Path, facts: dict[str, Facts]) -> None:
+    """The part of a speaker's manifest that preprocess.py reads."""
+    files = {name: {"facts": fact.as_json()} for name, fact in facts.items()}
+    (folder / MANIFEST).write_text(json.dumps({"peak": None, "files": files}), encoding="utf-8")
 
 
 def tree(folder: Path) -> dict[str, bytes]:

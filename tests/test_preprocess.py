@@ -267,9 +267,9 @@ def test_impossible_splits_are_refused_before_anything_is_touched(raw, by, hold_
 
 def test_a_random_split_depends_on_the_seed_alone():
     keys = [(f"Actor_{n:02d}", f"sad-{n}") for n in range(20)]
-    chosen = choose(keys, Split(seed=1), 5, lambda _: None)
-    assert len(chosen) == 5 and chosen == choose(keys[::-1], Split(seed=1), 5, lambda _: None)
-    assert chosen != choose(keys, Split(seed=2), 5, lambda _: None)
+    chosen = choose(keys, Split(seed=1), 5, {})
+    assert len(chosen) == 5 and chosen == choose(keys[::-1], Split(seed=1), 5, {})
+    assert chosen != choose(keys, Split(seed=2), 5, {})
 
 
 # ------------------------------------------------------------------------------------------------ a given val.txt
