@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,14 @@ from typing import TYPE_CHECKING
 from errors import UserError
 from text.homographs import Homographs, Neighbours
 from text.lexicon import KNOWN_PHONES, read_cmudict, read_lexicon, split_phones
-from text.sequence import check_text, shorten
+from text.sequence import check_text
 from text.tokens import Token, tokenize
+from text.words import Word, phones_of
 
 if TYPE_CHECKING:
     from text.neural import NeuralG2P
+
+__all__ = ["EnglishG2P", "Word", "phones_of"]
 
 _SUFFIX = re.compile(r"(.+)('s|'d|'ll|'ve|'re|'m|n't)", re.IGNORECASE)
 _SIBILANTS = ("S", "Z", "SH", "ZH", "CH", "JH")
@@ -36,28 +38,6 @@ _SUFFIX_PHONES = {
 }
 _CONTEXT = 40  # words and pauses to each side that a homograph rule looks at, at most
 _SENTENCE_END = re.compile(r"[.!?]")
-
-
-@dataclass(frozen=True)
-class Word:
-    """One word and how it is spoken; `str()` gives the line `kids -> K IH1 D Z (dictionary)`."""
-
-    text: str  # as written (ASCII); numbers are words already
-    phones: tuple[str, ...]  # ARPAbet with stress, or `sp`; empty where nothing can be spoken
-    source: str  # lexicon, homograph, dictionary, spelled, compound, neural; given (in braces); pause; unspeakable
-
-    def __str__(self) -> str:
-        return f"{self.text} -> {' '.join(self.phones) or '(nothing)'} ({self.source})"
-
-
-def phones_of(words: Iterable[Word]) -> list[str]:
-    """All phones in order, short pauses `sp` included; raises UserError where there are none."""
-    words = list(words)
-    phones = [phone for word in words for phone in word.phones]
-    if not phones:
-        shown = shorten(" ".join(word.text for word in words))
-        raise UserError(f"nothing to speak in {shown!r}; give at least one English word")
-    return phones
 
 
 class EnglishG2P:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from errors import UserError
 from text.cleaners import CLEANERS
 from text.symbols import SYMBOL_TO_ID, SYMBOLS
+from text.words import shorten
 
 _DROPPED = "_~"  # the padding symbol and a former end mark: dropped on purpose wherever they occur in a text
 
@@ -18,11 +19,6 @@ def check_text(text: str) -> str:
     if not any(character.isalnum() for character in text):
         raise UserError(f"nothing to speak in {shorten(text.strip())!r}: it holds no letter and no digit")
     return text.strip()
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """`text`, cut to `limit` characters, for messages."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def split_braces(text: str) -> Iterator[tuple[str, bool]]:

@@ -15,7 +15,8 @@ from typing import Literal
 from errors import UserError
 from text.cleaners import ABBREVIATIONS, to_ascii
 from text.numbers import cardinal, digits_in_words, ordinal, year_or_cardinal
-from text.sequence import shorten, split_braces
+from text.sequence import split_braces
+from text.words import shorten
 
 
 @dataclass(frozen=True)
