@@ -83,12 +83,18 @@ class Item(NamedTuple):
 class UtteranceDataset(Dataset[Item]):
     """The utterances of one metadata file (`train.txt`, `val.txt`) with their features.
 
-    `unlabelled` names utterances whose emotion label is withheld. Durations are read at once (they tell the lengths);
-    mels when asked for. Raises UserError naming the file for a missing or inconsistent one.
+    `withheld` are the keys of utterances whose emotion label is not to be used; `unlabelled` adds to them those that
+    have none. Durations are read at once (they tell the lengths); mels when asked for. Raises UserError naming the
+    file for a missing or inconsistent one.
     """
 
     def __init__(
-        self, root: Path, metadata: str, ids: IdMaps, external_speakers: bool, unlabelled: frozenset[str] = frozenset()
+        self,
+        root: Path,
+        metadata: str,
+        ids: IdMaps,
+        external_speakers: bool,
+        withheld: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self.root = root
         self.entries = read_metadata(root / metadata)
@@ -97,10 +103,12 @@ class UtteranceDataset(Dataset[Item]):
                 f"{root / metadata} lists no utterance; run preprocess.py with something to put there "
                 "(preprocess.preprocessing.val_size and split)"
             )
-        self.unlabelled = unlabelled
+        self.unlabelled = withheld | {entry.key for entry in self.entries if entry.emotion is None}
         self.phones = [phones_to_ids(entry.phones) for entry in self.entries]
         self.speakers = [ids.speaker_id(entry.speaker) for entry in self.entries]
-        self.emotions = [ids.emotion_id(entry.emotion) for entry in self.entries]
+        self.emotions = [
+            UNLABELLED if entry.emotion is None else ids.emotion_id(entry.emotion) for entry in self.entries
+        ]
         self.durations = [self._durations(entry) for entry in self.entries]
         self.lengths = [int(durations.sum()) for durations in self.durations]  # frames
         self.speaker_embeddings: dict[str, np.ndarray] | None = None
@@ -127,7 +135,7 @@ class UtteranceDataset(Dataset[Item]):
             self.phones[index],
             self.speakers[index],
             None if self.speaker_embeddings is None else self.speaker_embeddings[entry.speaker],
-            UNLABELLED if entry.name in self.unlabelled else self.emotions[index],
+            UNLABELLED if entry.key in self.unlabelled else self.emotions[index],
             mel,
             self.durations[index],
         )
@@ -153,17 +161,18 @@ def load_array(path: Path) -> np.ndarray:
         raise UserError(f"{path} is not a readable array ({error}); make it again with preprocess.py") from error
 
 
-def choose_unlabelled(entries: Sequence[Entry], config: Config, ids: IdMaps) -> frozenset[str]:
-    """Names of the training utterances whose emotion label is withheld (train.semi_supervised).
+def choose_unlabelled(entries: Sequence[Entry], config: Config, ids: IdMaps) -> frozenset[tuple[str, str]]:
+    """Keys of the training utterances whose emotion label is withheld (train.semi_supervised).
 
-    All of `unlabelled_speakers`, and `unlabelled_fraction` of the rest. Which ones depends on seed and name alone, so
-    neither order nor other utterances matter much. Raises UserError for an unknown speaker.
+    All of `unlabelled_speakers`, and `unlabelled_fraction` of the other labelled ones. Which ones depends on seed and
+    name alone, so neither order nor other utterances matter much. Raises UserError for an unknown speaker.
     """
     chosen = config.train.semi_supervised
     for speaker in chosen.unlabelled_speakers:
         ids.speaker_id(speaker)
-    by_speaker = {entry.name for entry in entries if entry.speaker in chosen.unlabelled_speakers}
-    rest = sorted({entry.name for entry in entries} - by_speaker, key=lambda name: _hash(config.train.seed, name))
+    labelled = {entry.key for entry in entries if entry.emotion is not None}
+    by_speaker = {key for key in labelled if key[0] in chosen.unlabelled_speakers}
+    rest = sorted(labelled - by_speaker, key=lambda key: (_hash(config.train.seed, key[1]), key))
     return frozenset(by_speaker.union(rest[: round(chosen.unlabelled_fraction * len(rest))]))
 
 

@@ -32,7 +32,7 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
-def _table(kind: str, groups: dict[str, dict[str, float]]) -> str:
+def _table(kind: str, groups: dict[str, dict[str, float | None]]) -> str:
     head = f"| {kind} | " + " | ".join(COLUMNS.values()) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|\n"
     rows = (
         f"| {name} | " + " | ".join(_shown(column, group[column]) for column in COLUMNS) + " |\n"
@@ -41,7 +41,9 @@ def _table(kind: str, groups: dict[str, dict[str, float]]) -> str:
     return head + "".join(rows)
 
 
-def _shown(column: str, value: float) -> str:
+def _shown(column: str, value: float | None) -> str:
+    if value is None:
+        return "–"
     return {"utterances": f"{value:d}" if isinstance(value, int) else "", "phone_error_ms": f"{value:.1f}"}.get(
         column, f"{value:.3f}"
     )

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from dataset import Batch
 from model import ModelOutput
-from utils.metadata import IdMaps
+from utils.metadata import NO_EMOTION, IdMaps
 
 
 @dataclass(frozen=True)
 class UtteranceErrors:
     name: str
     speaker: str
-    emotion: str
+    emotion: str  # "none": unlabelled
     heard: str  # what the soft token's classifier takes the recording for
     frames: int
     mel_mae: float  # mean absolute error per bin of the last decoder block's log-mel
@@ -35,7 +35,7 @@ class Group:
     level_error: float
     phone_error_ms: float
     length_ratio: float
-    emotion_accuracy: float
+    emotion_accuracy: float | None  # over the labelled ones; None where there are none
 
 
 def measure(batch: Batch, output: ModelOutput, ids: IdMaps, milliseconds: float) -> list[UtteranceErrors]:
@@ -54,7 +54,7 @@ def measure(batch: Batch, output: ModelOutput, ids: IdMaps, milliseconds: float)
         UtteranceErrors(
             name,
             speakers[int(batch.speakers[row])],
-            emotions[int(batch.emotions[row])],
+            emotions[emotion] if (emotion := int(batch.emotions[row])) >= 0 else NO_EMOTION,
             emotions[heard[row]],
             int(batch.mel_lengths[row]),
             *(_number(values, row) for values in (mae, level, phone, ratio)),
@@ -85,19 +85,22 @@ def summarise(utterances: list[UtteranceErrors]) -> Group:
     def mean(value: Callable[[UtteranceErrors], float]) -> float:
         return round(sum(map(value, utterances)) / len(utterances), 4)
 
+    right = [float(u.heard == u.emotion) for u in utterances if u.emotion != NO_EMOTION]
     return Group(
         utterances=len(utterances),
         mel_mae=mean(lambda u: u.mel_mae),
         level_error=mean(lambda u: u.level_error),
         phone_error_ms=mean(lambda u: u.phone_error_ms),
         length_ratio=mean(lambda u: u.length_ratio),
-        emotion_accuracy=mean(lambda u: float(u.heard == u.emotion)),
+        emotion_accuracy=round(sum(right) / len(right), 4) if right else None,
     )
 
 
 def confusion(utterances: Iterable[UtteranceErrors], emotions: list[str]) -> list[list[int]]:
-    """Counts [true, heard], both in the order of `emotions`."""
+    """Counts [true, heard] of the labelled ones, both in the order of `emotions`."""
     table = [[0] * len(emotions) for _ in emotions]
     for utterance in utterances:
+        if utterance.emotion == NO_EMOTION:
+            continue
         table[emotions.index(utterance.emotion)][emotions.index(utterance.heard)] += 1
     return table

@@ -21,7 +21,23 @@ def test_entries_come_back(tmp_path):
         .read_text(encoding="utf-8")
         .startswith("angry-strong-01-02-Actor_05|Actor_05|{K IH1 sp}|Kids | are\n")
     )
-    assert ENTRY.emotion == "angry"
+    assert ENTRY.emotion == "angry" and ENTRY.language == "en"
+
+
+def test_languages_other_than_english_stand_before_the_phones(tmp_path):
+    chinese = Entry("none-0001", "0004", ("n", "i3", "h", "ao3"), "你好|{K}|en", "zh")
+    english = Entry("none-0002", "zh", ("K",), "zh|{K}|kid")
+    write_metadata(tmp_path / "train.txt", [chinese, english])
+    written = (tmp_path / "train.txt").read_text(encoding="utf-8")
+    assert written == "none-0001|0004|zh|{n i3 h ao3}|你好|{K}|en\nnone-0002|zh|{K}|zh|{K}|kid\n"
+    assert read_metadata(tmp_path / "train.txt") == [chinese, english]
+    (tmp_path / "train.txt").write_text("none-0002|zh|en|{K}|kid\n")
+    assert read_metadata(tmp_path / "train.txt") == [Entry("none-0002", "zh", ("K",), "kid")]
+
+
+def test_a_name_that_begins_with_none_has_no_emotion():
+    assert Entry("none-LJ001-0001", "LJSpeech", ("K",), "kid").emotion is None
+    assert Entry("nonesuch-1", "a", ("K",), "kid").emotion == "nonesuch"
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -30,8 +46,10 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 @given(st.lists(text, max_size=5))
 def test_any_text_survives_on_its_own_line(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("metadata") / "train.txt"
-    entries = [Entry(f"sad-{number}", "a", ("K",), line) for number, line in enumerate(texts)]
+    languages = ("en", "zh", "pt-BR")
+    entries = [Entry(f"sad-{number}", "a", ("K",), line, languages[number % 3]) for number, line in enumerate(texts)]
     write_metadata(path, entries)
+    assert [entry.language for entry in read_metadata(path)] == [entry.language for entry in entries]
     assert [entry.text for entry in read_metadata(path)] == [" ".join(line.split()) for line in texts]
 
 
@@ -44,6 +62,12 @@ def test_any_text_survives_on_its_own_line(tmp_path_factory, texts):
         ("a|b|{}|text", "phones in braces"),
         ("|b|{K}|text", "basename '' is not a file name"),
         ("a||{K}|text", "speaker '' is not"),
+        ("a|b|zh|你好", r"expected basename\|speaker\|zh\|"),
+        ("a|b|zh|K IH1|text", "phones in braces"),
+        ("a|b|chinese|{K}|text", "phones in braces"),
+        ("a|b|ZH|{K}|text", "phones in braces"),
+        ("a|b||{K}|text", "phones in braces"),
+        ("a|b|zh|en|{K}|text", "phones in braces"),
         ("../../a|b|{K}|text", "is not a file name"),
         ("angry-strong-01-02-Actor_05|Actor_05|{K}|text", "listed twice"),
     ],
@@ -69,6 +93,10 @@ def test_ids_do_not_depend_on_order(names):
     forward, backward = IdMaps.of(names, ["sad"]), IdMaps.of(reversed(names), ["sad"])
     assert forward == backward and list(forward.speakers) == sorted(set(names))
     assert list(forward.speakers.values()) == list(range(len(set(names))))
+
+
+def test_unlabelled_utterances_get_no_number():
+    assert IdMaps.of(["a"], ["sad", None, "angry"]).emotions == {"angry": 0, "sad": 1}
 
 
 def test_id_maps_come_back_and_know_their_names(tmp_path):

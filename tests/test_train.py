@@ -243,7 +243,7 @@ def test_labels_of_unlabelled_utterances_are_never_read(data, tmp_path, how):
         train_set = trainer.state.train_set
         assert len(train_set.unlabelled) == 12
         for index, entry in enumerate(train_set.entries):
-            if flip and entry.name in train_set.unlabelled:
+            if flip and entry.key in train_set.unlabelled:
                 train_set.emotions[index] = (train_set.emotions[index] + 1) % 4
         batch = next(iter(trainer.loader))
         assert (batch.emotions < 0).any() and (batch.emotions >= 0).any()

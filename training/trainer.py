@@ -192,12 +192,12 @@ class Trainer:
             tracker.flush()
 
     def validate(self) -> dict[str, float]:
-        """Validation losses and emotion accuracy, under the same names as the training ones."""
+        """Validation losses and, with labels, emotion accuracy, under the same names as the training ones."""
         loader = batches_by_length(self.state.val_set, self.config.train.optimizer.batch_size)
         result = validate(self.state.model, loader, self.loss, self.precision, self.process.device)
-        return {name: float(getattr(result.losses, name)) for name in SCALARS} | {
-            "emotion_accuracy": result.emotion_accuracy
-        }
+        losses = {name: float(getattr(result.losses, name)) for name in SCALARS}
+        heard = {} if result.emotion_accuracy is None else {"emotion_accuracy": result.emotion_accuracy}
+        return losses | heard
 
 
 def _tagged(values: dict[str, float]) -> dict[str, float]:

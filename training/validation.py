@@ -17,7 +17,7 @@ from training.state import Precision
 @dataclass(frozen=True)
 class Validation:
     losses: Losses  # exact means over the set, whatever the batches
-    emotion_accuracy: float  # of the soft token's classifier, over labelled utterances
+    emotion_accuracy: float | None  # of the soft token's classifier, over labelled utterances; None: there are none
 
 
 def batches_by_length(dataset: UtteranceDataset, batch_size: int) -> DataLoader[Batch]:
@@ -84,4 +84,4 @@ def validate(
     model.train(was_training)
     assert sums is not None
     total = LossCounts.from_stacked(counts)
-    return Validation(loss.combine(sums, total), float(correct / total.labelled.clamp(min=1)))
+    return Validation(loss.combine(sums, total), float(correct / total.labelled) if total.labelled > 0 else None)

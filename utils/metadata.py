@@ -1,8 +1,13 @@
-"""train.txt and val.txt (`basename|speaker|{PH PH …}|raw text`), speakers.json and emotions.json."""
+"""train.txt and val.txt, speakers.json and emotions.json.
+
+A line of the former is `basename|speaker|{PH PH …}|raw text` where English is spoken, and
+`basename|speaker|zh|{PH PH …}|raw text` in another language: its code stands before the phones.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +17,35 @@ from utils.files import read_json, write_json, write_text
 
 MADE_BY = "preprocess.py"
 NO_EMOTION = "none"  # what the name of an utterance without an emotion label begins with
+ENGLISH = "en"  # the language that metadata lines do not name
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")  # "zh", "pt-BR"
 
 
-def emotion_of(name: str) -> str:
-    """The emotion that an utterance's name begins with: "angry-strong-01-02-Actor_05" -> "angry"."""
-    return name.partition("-")[0]
+def emotion_of(name: str) -> str | None:
+    """The emotion that an utterance's name begins with: "angry-strong-01-02-Actor_05" -> "angry"; None for "none-…"."""
+    emotion = name.partition("-")[0]
+    return None if emotion == NO_EMOTION else emotion
 
 
 @dataclass(frozen=True)
 class Entry:
     """One utterance as the metadata files name it."""
 
-    name: str  # file name without suffix; begins with the emotion
+    name: str  # file name without suffix; begins with the emotion, or with "none"
     speaker: str
-    phones: tuple[str, ...]  # ARPAbet with stress, and sp, spn, sil
+    phones: tuple[str, ...]  # as in text/symbols.py: ARPAbet with stress, pinyin …, and sp, spn, sil
     text: str  # as spoken, not normalised
+    language: str = ENGLISH  # code
 
     @property
-    def emotion(self) -> str:
+    def emotion(self) -> str | None:
+        """None: unlabelled."""
         return emotion_of(self.name)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Speaker and name: what no other utterance has. A name alone may be another speaker's, too."""
+        return self.speaker, self.name
 
 
 def read_metadata(path: Path) -> list[Entry]:
@@ -50,9 +65,9 @@ def read_metadata(path: Path) -> list[Entry]:
         if not line.strip():
             continue
         entry = _parse_line(line.strip(), f"{path}:{number}")
-        if (entry.speaker, entry.name) in entries:
+        if entry.key in entries:
             raise UserError(f"{path}:{number}: {entry.name} of {entry.speaker} is listed twice")
-        entries[entry.speaker, entry.name] = entry
+        entries[entry.key] = entry
     return list(entries.values())
 
 
@@ -61,22 +76,30 @@ def _parse_line(line: str, place: str) -> Entry:
     if len(parts) != 4:
         raise UserError(f"{place}: expected basename|speaker|{{PH PH …}}|raw text, got {line[:80]!r}")
     name, speaker, braced, text = parts
+    language = ENGLISH
+    if LANGUAGE.fullmatch(braced):
+        language, (braced, bar, text) = braced, text.partition("|")
+        if not bar:
+            raise UserError(f"{place}: expected basename|speaker|{language}|{{PH PH …}}|raw text, got {line[:80]!r}")
     for part, value in (("basename", name), ("speaker", speaker)):
         if not value or "/" in value or value.startswith("."):
             raise UserError(f"{place}: the {part} {value!r} is not a file name")
     phones = braced[1:-1].split()
     if not (braced.startswith("{") and braced.endswith("}") and phones):
         raise UserError(f"{place}: expected phones in braces like {{K IH1 D Z}}, got {braced[:80]!r}")
-    return Entry(name, speaker, tuple(phones), text)
+    return Entry(name, speaker, tuple(phones), text, language)
 
 
 def write_metadata(path: Path, entries: Iterable[Entry]) -> None:
     """Write train.txt or val.txt atomically, in the order given. Line breaks inside a text become spaces."""
-    lines = [
-        f"{entry.name}|{entry.speaker}|{{{' '.join(entry.phones)}}}|{' '.join(entry.text.split())}\n"
-        for entry in entries
-    ]
-    write_text(path, "".join(lines))
+    write_text(path, "".join(map(_line, entries)))
+
+
+def _line(entry: Entry) -> str:
+    fields = [entry.name, entry.speaker, f"{{{' '.join(entry.phones)}}}", " ".join(entry.text.split())]
+    if entry.language != ENGLISH:
+        fields.insert(2, entry.language)
+    return "|".join(fields) + "\n"
 
 
 @dataclass(frozen=True)
@@ -87,9 +110,9 @@ class IdMaps:
     emotions: dict[str, int]
 
     @classmethod
-    def of(cls, speakers: Iterable[str], emotions: Iterable[str]) -> IdMaps:
-        """Number the given names, which may repeat."""
-        return cls(_number(speakers), _number(emotions))
+    def of(cls, speakers: Iterable[str], emotions: Iterable[str | None]) -> IdMaps:
+        """Number the given names, which may repeat; an emotion that is None, of an unlabelled utterance, gets none."""
+        return cls(_number(speakers), _number(emotion for emotion in emotions if emotion is not None))
 
     @classmethod
     def load(cls, folder: Path) -> IdMaps:
