@@ -48,7 +48,7 @@ class Split(_Section):
     """Which utterances validate. `by` random takes `val_size` of them; the others hold out what `hold_out` names."""
 
     by: Literal["random", "speaker", "statement", "speaker_emotion", "suggested"] = "random"
-    hold_out: list[str] = []  # speakers, statements ("01"), or pairs written "Actor_01/happy"
+    hold_out: list[str] = []  # speakers, statements ("01"), pairs written "Actor_01/happy", or suggested splits ("val")
     seed: Count = 1234
 
     @model_validator(mode="after")
@@ -113,10 +113,24 @@ class PreprocessConfig(_Section):
     dataset: str
     corpus: Corpus = "RAVDESS"  # which module of preprocessor/corpora/ knows the corpus's layout
     corpus_options: dict[str, str | bool | list[str]] = {}  # what that module leaves to choose
-    datasets: list[str] = []  # not empty: this dataset is those of config/ together, and `corpus` says nothing
-    emotion_map: dict[str, EmotionName] = {}  # the corpus's name of an emotion -> ours; "none" drops the label
+    # not empty: this dataset is those of config/ together, and corpus, corpus_options and path.corpus_path say nothing
+    datasets: list[str] = []
+    # The corpus's name of an emotion -> ours; the value "none" drops the label, the key "none" is what utterances
+    # without a label get. Names that the corpus does not have do no harm.
+    emotion_map: dict[str, EmotionName] = {}
     path: PreprocessPaths
     preprocessing: Preprocessing = Preprocessing()
+
+    @model_validator(mode="after")
+    def _joined_datasets_are_told_apart(self) -> PreprocessConfig:
+        for name in self.datasets:
+            if self.datasets.count(name) > 1:
+                raise ValueError(f"datasets lists {name} twice")
+        for name in self.path.corpus_paths:
+            if name not in self.datasets:
+                known = ", ".join(self.datasets) or "none"
+                raise ValueError(f"path.corpus_paths names {name!r}, which is not among datasets ({known})")
+        return self
 
 
 # ---------------------------------------------------------------------------------------------------- model.yaml

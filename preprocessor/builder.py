@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,10 @@ from preprocessor.features import (
 from preprocessor.outputs import make_folder, remove_temporaries, write_array
 from preprocessor.parallel import ordered_map
 from preprocessor.prepare import Settings, refuse_other_settings
-from preprocessor.split import Key, choose, choose_given, read_given
+from preprocessor.split import Key, choose, choose_given, find_given, read_given
 from preprocessor.statistics import statistics
 from utils.files import read_json, write_json, write_text
-from utils.metadata import IdMaps, write_metadata
+from utils.metadata import IdMaps, emotion_of, write_metadata
 
 FOLDERS = ("mel", "duration", "spker_embed")
 
@@ -68,9 +68,11 @@ def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
     """List the work. UserError when recordings or TextGrids are missing altogether or the split cannot be made."""
     raw_path, output = Path(config.path.raw_path), Path(config.path.preprocessed_path)
     settings = _settings(config)
+    facts = read_facts(raw_path)
     tasks = [
         Task(speaker, name, raw_path / speaker / f"{name}.wav", raw_path / speaker / f"{name}.lab",
-             textgrids / speaker / f"{name}.TextGrid", output, settings)
+             textgrids / speaker / f"{name}.TextGrid", output, settings,
+             facts.get((speaker, name), NOTHING).language or config.preprocessing.text.languages[0])
         for speaker, name in _candidates(raw_path)
     ]  # fmt: skip
     if not tasks:
@@ -78,12 +80,14 @@ def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
     audio = config.preprocessing.audio
     made_with = Settings(audio.sampling_rate, audio.normalization, audio.max_wav_value)
     refuse_other_settings(raw_path, made_with, config.dataset)
+    _refuse_other_languages(tasks, config)
+    _refuse_without_labels((task.name for task in tasks), raw_path)
     if not any(task.textgrid.is_file() for task in tasks):
         raise UserError(
             f"no TextGrids in {textgrids} (for example {tasks[0].speaker}/{tasks[0].textgrid.name}); "
             f"run python align.py --dataset {config.dataset}, copy TextGrids there, or name their folder by --textgrids"
         )
-    made = Plan(config, read_facts(raw_path), output, tasks, _given_names(output))
+    made = Plan(config, facts, output, tasks, _given_names(output))
     _validation(made, [(task.speaker, task.name) for task in tasks])  # fails now rather than after the work
     if settings.embedder_weights is not None:
         from deepspeaker import SpeakerEmbedder
@@ -111,17 +115,18 @@ def finish(made: Plan, results: Sequence[Features | Skipped]) -> Summary:
     )
     if not kept:
         raise UserError(f"none of the {len(skipped)} utterances can be used; the first: {skipped[0].detail}")
-    chosen = _validation(made, [_key(item) for item in kept])
-    train = [item.entry for item in kept if _key(item) not in chosen]
-    val = [item.entry for item in kept if _key(item) in chosen]
+    _refuse_without_labels((item.entry.name for item in kept), made.output / "skipped.json")
+    chosen = _validation(made, [item.entry.key for item in kept])
+    train = [item.entry for item in kept if item.entry.key not in chosen]
+    val = [item.entry for item in kept if item.entry.key in chosen]
     _write_speakers(made, kept)
     _remove_stale(made.output, kept)
     IdMaps.of((item.entry.speaker for item in kept), (item.entry.emotion for item in kept)).save(made.output)
     write_metadata(made.output / "val.txt", val)
     split = {"val_sha256": _sha256(made.output / "val.txt"), "given_val": made.given}
-    write_json(made.output / "stats.json", statistics(made.config, kept, skipped, len(train), len(val), split))
+    write_json(made.output / "stats.json", statistics(made.config, made.facts, kept, skipped, len(val), split))
     write_metadata(made.output / "train.txt", train)
-    names = {item.entry.name for item in kept}
+    found = find_given((item.entry.key for item in kept), made.given or ())
     return Summary(
         kept=len(kept),
         seconds=sum(item.frames for item in kept) * _seconds_per_frame(made.config),
@@ -130,7 +135,7 @@ def finish(made: Plan, results: Sequence[Features | Skipped]) -> Summary:
         longest=max(kept, key=lambda item: item.frames),
         skipped=skipped,
         given=made.given is not None,
-        given_missing=[name for name in made.given or () if name not in names],
+        given_missing=[name for name, keys in found.items() if not keys],
     )
 
 
@@ -161,6 +166,26 @@ def _candidates(raw_path: Path) -> list[Key]:
     return sorted({(path.parent.name, path.stem) for path in paths if not path.name.startswith(".")})
 
 
+def _refuse_other_languages(tasks: Sequence[Task], config: PreprocessConfig) -> None:
+    languages = config.preprocessing.text.languages
+    for task in tasks:
+        if task.language not in languages:
+            raise UserError(
+                f"{task.recording} is in {task.language}, but preprocess.preprocessing.text.languages are "
+                f"{', '.join(languages)}; add {task.language} there, or leave such recordings out of the corpus"
+            )
+
+
+def _refuse_without_labels(names: Iterable[str], source: Path) -> None:
+    """Emotion tokens are learned from labels; unlabelled utterances join in, but can't be all there is."""
+    if all(emotion_of(name) is None for name in names):
+        raise UserError(
+            f"{source}: no utterance that can be used has an emotion label; join a corpus with labels "
+            "(preprocess.datasets), or give these one (preprocess.emotion_map={none: neutral}) and run "
+            "prepare_align.py again"
+        )
+
+
 def _given_names(output: Path) -> list[str] | None:
     """Names of a val.txt that the user gave; None when there is none, or it is our own and made by the configuration.
 
@@ -189,10 +214,6 @@ def _validation(made: Plan, keys: Sequence[Key]) -> set[Key]:
     return choose(keys, values.split, values.val_size, made.facts)
 
 
-def _key(item: Features) -> Key:
-    return item.entry.speaker, item.entry.name
-
-
 def _seconds_per_frame(config: PreprocessConfig) -> float:
     return config.preprocessing.stft.hop_length / config.preprocessing.audio.sampling_rate
 
@@ -202,7 +223,7 @@ def _write_speakers(made: Plan, kept: Sequence[Features]) -> None:
     owners = [item.entry.speaker for item in kept]
     sexes: dict[str, str | None] = dict.fromkeys(sorted(set(owners)))
     for item in kept:
-        sexes[item.entry.speaker] = made.facts.get(_key(item), NOTHING).sex or sexes[item.entry.speaker]
+        sexes[item.entry.speaker] = made.facts.get(item.entry.key, NOTHING).sex or sexes[item.entry.speaker]
     letters = {"male": "M", "female": "F", None: "?"}
     info = "".join(f"{speaker}|{letters[sex]}\n" for speaker, sex in sexes.items())
     write_text(made.output / "speaker-info.txt", info)

@@ -29,6 +29,7 @@ class Utterance:
     sex: Literal["male", "female"] | None = None
     language: str | None = None  # "en", "zh", …; None: the first of preprocess.preprocessing.text.languages
     split: Literal["train", "val", "test"] | None = None  # what the corpus suggests it for
+    dataset: str | None = None  # which member of a joined dataset it comes from; corpora leave it alone
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ class Facts:
     sex: str | None = None
     language: str | None = None
     split: str | None = None
+    dataset: str | None = None
 
     @classmethod
     def of(cls, utterance: Utterance) -> Facts:

@@ -52,6 +52,7 @@ class Task:
     textgrid: Path
     output: Path  # folder that holds mel/ and duration/
     settings: FeatureSettings
+    language: str  # code
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _build(task: Task) -> Features:
             embedding = _embedder(task.settings.embedder_weights)(wav, task.settings.sampling_rate)
     write_array(duration_path(task.output, task.speaker, task.name), alignment.durations)
     write_array(mel_path(task.output, task.speaker, task.name), mel)
-    entry = Entry(task.name, task.speaker, alignment.phones, text)
+    entry = Entry(task.name, task.speaker, alignment.phones, text, task.language)
     return Features(entry, len(mel), Sums.of(mel), Sums.of(energy), mel.mean(axis=0), embedding)
 
 
