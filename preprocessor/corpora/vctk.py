@@ -28,7 +28,7 @@ SEXES: dict[str, Literal["male", "female"]] = {"F": "female", "M": "male"}
 class Vctk:
     """The corpus as unpacked from VCTK-Corpus-0.92.zip, or the older 0.80. No emotion labels.
 
-    `microphone`: which of the two recordings of a sentence is taken. Two speakers have none by mic2, and the texts of
+    `microphone`: which of the two recordings of a sentence is taken. p280 and p315 have none by mic2, and the texts of
     p315 are lost; what is missing is left out.
     """
 
