@@ -37,7 +37,7 @@ def _raise(error: OSError) -> None:
 
 
 def read_text(path: Path, fallbacks: Sequence[str] = ()) -> str:
-    """The text of a file in UTF-8 (a byte order mark is dropped), in UTF-16 with its mark, or in one of `fallbacks`.
+    """The text of a file in UTF-8 (a byte order mark is dropped), in UTF-16, or in one of `fallbacks`.
 
     `fallbacks` are names of encodings ("gb18030"), tried in their order once UTF-8 fails. Line ends become "\\n".
     Raises UserError when the file can't be read or is in none of these.
@@ -46,7 +46,7 @@ def read_text(path: Path, fallbacks: Sequence[str] = ()) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from error
-    encodings = ("utf-16",) if data.startswith(UTF_16_MARKS) else ("utf-8-sig", *fallbacks)
+    encodings = _utf_16(data) or ("utf-8-sig", *fallbacks)
     for encoding in encodings:
         try:
             text = data.decode(encoding)
@@ -54,3 +54,12 @@ def read_text(path: Path, fallbacks: Sequence[str] = ()) -> str:
             continue
         return text.replace("\r\n", "\n").replace("\r", "\n")
     raise UserError(f"{path}: the text is not in {' or '.join(encodings)}; save it as UTF-8")
+
+
+def _utf_16(data: bytes) -> tuple[str, ...]:
+    """The kind of UTF-16 that `data` is in, if it is: by its mark, or by the zeros in half of its ASCII characters."""
+    if data.startswith(UTF_16_MARKS):
+        return ("utf-16",)  # drops the mark
+    if b"\0" not in data:
+        return ()
+    return ("utf-16-le",) if data[1::2].count(0) >= data[::2].count(0) else ("utf-16-be",)

@@ -1,5 +1,7 @@
 """RAVDESS (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391): speech of 24 actors in 8 emotions.
 
+Songs, of 23 of the actors in 6 emotions, are taken where corpus_options.channels names them.
+
 Actor_05/03-01-06-02-01-02-05.wav
          modality-channel-emotion-intensity-statement-repetition-actor
 """
@@ -8,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from errors import UserError
+from preprocessor.corpora.options import chosen
 from preprocessor.corpus import AUDIO_SUFFIXES, About, Scan, Utterance, corpus_folder, finished
 
 MODALITIES = {"01": "video with sound", "02": "video without sound", "03": "audio"}
@@ -25,6 +29,7 @@ EMOTIONS = {
     "07": "disgust",
     "08": "surprised",
 }
+SONG_EMOTIONS = ("01", "02", "03", "04", "05", "06")
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 REPETITIONS = ("01", "02")
@@ -37,17 +42,24 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv")
 
 
 class Ravdess:
-    """The corpus as unpacked from Audio_Speech_Actors_01-24.zip: Actor_01 … Actor_24 with WAV or FLAC files."""
+    """The corpus as unpacked: Actor_01 … Actor_24 with WAV or FLAC files.
+
+    channels: "speech" (Audio_Speech_Actors_01-24.zip), "song" (Audio_Song_Actors_01-24.zip, the same folders), or both.
+    """
 
     about = About(
         title="RAVDESS",
         home="https://zenodo.org/records/1188976",
         licence="CC BY-NC-SA 4.0",
-        get="unpack Audio_Speech_Actors_01-24.zip there, so that it holds Actor_01 … Actor_24",
+        get="unpack Audio_Speech_Actors_01-24.zip there (songs: Audio_Song_Actors_01-24.zip, too), so that it holds "
+        "Actor_01 … Actor_24",
     )
 
+    def __init__(self, channels: Sequence[str] = ("speech",)) -> None:
+        self._channels = chosen("RAVDESS", "channels", channels, tuple(CHANNELS.values()))
+
     def scan(self, folder: Path) -> Scan:
-        """List the speech recordings. Songs and videos, which RAVDESS keeps in the same folders, are left out."""
+        """List the recordings of the chosen channels. Others and videos, in the same folders, are left out."""
         actors = self._actor_folders(folder)
         utterances: list[Utterance] = []
         left_out: Counter[str] = Counter()
@@ -90,18 +102,22 @@ class Ravdess:
         modality, channel = self._codes(path)[:2]
         if MODALITIES[modality] != "audio":
             return f"modality {modality} ({MODALITIES[modality]})"
-        return None if CHANNELS[channel] == "speech" else f"vocal channel {channel} ({CHANNELS[channel]})"
+        return None if CHANNELS[channel] in self._channels else f"vocal channel {channel} ({CHANNELS[channel]})"
 
     def _utterance(self, path: Path) -> Utterance:
-        _, _, emotion, intensity, statement, repetition, actor = self._codes(path)
+        _, channel, emotion, intensity, statement, repetition, actor = self._codes(path)
         speaker = f"Actor_{actor}"
         if path.parent.name != speaker:
             raise UserError(f"{path}: the name says actor {actor}, but it lies in {path.parent.name}")
         if EMOTIONS[emotion] == "neutral" and INTENSITIES[intensity] == "strong":
             raise UserError(f"{path}: RAVDESS has no strong intensity (02) for the neutral emotion (01)")
+        song = CHANNELS[channel] == "song"
+        if song and emotion not in SONG_EMOTIONS:
+            raise UserError(f"{path}: RAVDESS has no songs of emotion {emotion}, only of {', '.join(SONG_EMOTIONS)}")
+        parts = (INTENSITIES[intensity], statement, repetition, speaker)
         return Utterance(
             audio_path=path,
-            key="-".join((INTENSITIES[intensity], statement, repetition, speaker)),
+            key="-".join(("song", *parts) if song else parts),
             text=STATEMENTS[statement],
             speaker=speaker,
             emotion=EMOTIONS[emotion],
