@@ -3,11 +3,15 @@
     python prepare_align.py --dataset RAVDESS
     python prepare_align.py --dataset RAVDESS --corpus_path /path/to/RAVDESS --jobs 4
     python prepare_align.py --dataset RAVDESS --set preprocess.preprocessing.audio.normalization=utterance_peak
+    python prepare_align.py --dataset RAVDESS_LJSpeech --set preprocess.path.corpus_paths.LJSpeech=/path/to/LJSpeech-1.1
 
 Writes raw_data/<DATASET>/<speaker>/<name>.wav and .lab. Finished files are kept on the next run; changed recordings or
 settings are noticed and made again. A wrong file name, a recording that is there twice, or a missing or empty corpus
 stops everything before the first file is written. A recording that is no audio, empty, silent or holds NaN stops its
 speaker (exit code 2; the other speakers are finished), or with --skip_bad is left out and listed in skipped.json.
+
+A dataset that joins others (preprocess.datasets) reads each one's corpus as its own configuration says. Speakers that
+occur in several get the dataset's name in front.
 
 Next: python align.py --dataset RAVDESS (or copy TextGrids), then python preprocess.py --dataset RAVDESS
 """
@@ -25,6 +29,8 @@ from utils.cli import Parser, add_config_flags, available_cpus, positive_int, ru
 
 if TYPE_CHECKING:
     from preprocessor.prepare import Prepared
+
+CORPUS_PATH = "preprocess.path.corpus_path="
 
 
 def build_parser() -> Parser:
@@ -48,25 +54,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tqdm import tqdm
 
     from config import load_config
-    from preprocessor.corpus import get_corpus
+    from preprocessor.joined import find
     from preprocessor.prepare import Settings, prepare
 
     overrides = list(args.overrides)
     if args.corpus_path is not None:
-        overrides.append(f"preprocess.path.corpus_path={json.dumps(args.corpus_path)}")
+        overrides.append(f"{CORPUS_PATH}{json.dumps(args.corpus_path)}")
     config = load_config(args.dataset, overrides).preprocess
+    if config.datasets and any(override.startswith(CORPUS_PATH) for override in overrides):
+        raise UserError(
+            f"{args.dataset} joins {', '.join(config.datasets)}, each in a folder of its own: instead of a corpus_path "
+            f"give --set preprocess.path.corpus_paths.{config.datasets[0]}=DIR"
+        )
     audio = config.preprocessing.audio
     started = time.perf_counter()
-    scan = get_corpus(config.corpus).scan(Path(config.path.corpus_path))
+    found = find(config)
     raw_path = Path(config.path.raw_path)
     settings = Settings(audio.sampling_rate, audio.normalization, audio.max_wav_value)
     results = []
-    with tqdm(total=len(scan.utterances), unit="file", desc="prepare_align", disable=None) as bar:
-        for result in prepare(scan.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad):
+    with tqdm(total=len(found.utterances), unit="file", desc="prepare_align", disable=None) as bar:
+        for result in prepare(found.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad):
             results.append(result)
             bar.update(result.written + result.kept + len(result.bad))
     _report_bad(results, raw_path, args.skip_bad)
-    _report(results, scan.left_out, raw_path, audio.sampling_rate, time.perf_counter() - started)
+    _report(results, found.left_out, raw_path, audio.sampling_rate, time.perf_counter() - started)
 
 
 def _report_bad(results: Sequence[Prepared], raw_path: Path, skip_bad: bool) -> None:
@@ -88,11 +99,15 @@ def _report_bad(results: Sequence[Prepared], raw_path: Path, skip_bad: bool) -> 
 
 
 def _report(
-    results: Sequence[Prepared], left_out: Mapping[str, int], raw_path: Path, sampling_rate: int, elapsed: float
+    results: Sequence[Prepared],
+    left_out: Mapping[str, Mapping[str, int]],
+    raw_path: Path,
+    sampling_rate: int,
+    elapsed: float,
 ) -> None:
-    if left_out:
-        kinds = ", ".join(f"{count} of {kind}" for kind, count in sorted(left_out.items()))
-        print(f"left out, as this is for speech recordings: {kinds}")
+    for dataset, counts in left_out.items():
+        if counts:
+            print(f"left out of {dataset}: {', '.join(f'{count} of {kind}' for kind, count in sorted(counts.items()))}")
     speakers = {result.speaker for result in results}
     others = sorted({path.name for path in raw_path.iterdir() if path.is_dir()} - speakers)
     if others:
