@@ -9,7 +9,8 @@
     python synthesize.py --dataset RAVDESS --restore_step latest --mode batch --source preprocessed_data/RAVDESS/val.txt
 
 Writes wav, mel spectrogram (png) and a json that says what made them to output/result/<DATASET>/<step>/. Any recording
-serves as a reference, whatever its name, rate or channels. In batch mode each line has its own speaker and emotion.
+serves as a reference, whatever its name, rate or channels. In batch mode each line has its own speaker and emotion;
+lines without an emotion ("none-…") take that of --emotion_id.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def build_parser() -> Parser:
     parser.add_argument("--mode", choices=["single", "batch"], required=True, help="one text, or a metadata file")
     parser.add_argument("--text", help="single: what to say; {AA1 B} in braces is taken as ARPAbet phones")
     parser.add_argument("--speaker_id", metavar="NAME", help="single: a speaker of the training data, e.g. Actor_01")
-    parser.add_argument("--emotion_id", metavar="NAME", help="single: an emotion of the training data, or all")
+    parser.add_argument(
+        "--emotion_id",
+        metavar="NAME",
+        help="single: an emotion of the training data, or all; batch: that of the lines that have none",
+    )
     parser.add_argument("--ref_audio", type=Path, metavar="FILE", help="single: a recording whose emotion to take")
     parser.add_argument(
         "--ref_peak",
@@ -83,8 +88,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.mode == "batch":
         if args.source is None:
             raise UserError("--mode batch needs --source FILE, for example preprocessed_data/RAVDESS/val.txt")
-        if given:
-            raise UserError(f"--{given[0]} belongs to --mode single; in batch mode each line of --source has its own")
+        wrong = [name for name in given if name != "emotion_id"]
+        if wrong:
+            raise UserError(f"--{wrong[0]} belongs to --mode single; in batch mode each line of --source has its own")
         return
     if args.source is not None:
         raise UserError("--source belongs to --mode batch; single mode takes --text")
@@ -177,7 +183,7 @@ def speak_batch(args: argparse.Namespace, config: Config) -> None:
 
     read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
     loaded, synthesizer, folder = load(args, config)
-    requests = batch_requests(args.source, loaded.ids)
+    requests = batch_requests(args.source, loaded.ids, args.emotion_id)
     with tqdm(total=len(requests), unit="utterance", disable=None) as bar:
         for start in range(0, len(requests), args.batch_size):
             group = requests[start : start + args.batch_size]

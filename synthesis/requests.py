@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from errors import UserError
 from text import check_text, phones_to_ids
 from text.chunks import split_sentences
 from text.g2p import EnglishG2P, Word, phones_of
-from utils.metadata import IdMaps, read_metadata
+from utils.metadata import IdMaps, read_lines
 
 MAX_WORDS = 40  # words in one chunk of a long text
 
@@ -64,23 +65,32 @@ def in_every_emotion(request: Request, ids: IdMaps) -> list[Request]:
     return [replace(request, emotion=emotion, name=f"{request.name}_{emotion}") for emotion in emotions]
 
 
-def batch_requests(source: Path, ids: IdMaps) -> list[Request]:
-    """One request per line of a metadata file: its phones, its speaker, its emotion.
+def batch_requests(source: Path, ids: IdMaps, unlabelled: str | None = None) -> list[Request]:
+    """One request per line of a metadata file: its phones, its speaker, its emotion; `unlabelled` where it has none.
 
-    Raises UserError as `file:line: …` for malformed lines, and for a speaker or an emotion the model does not know.
+    Raises UserError as `file:line: …` for malformed lines, for a speaker or an emotion the model does not know, and
+    for a line without an emotion where `unlabelled` is None.
     """
-    entries = read_metadata(source)
+    entries = read_lines(source)
     if not entries:
         raise UserError(f"{source} lists no utterance")
-    for entry in entries:
-        for kind, known, value in (("speaker", ids.speakers, entry.speaker), ("emotion", ids.emotions, entry.emotion)):
-            if value not in known:
-                raise UserError(f"{source}: {entry.name}: unknown {kind} {value!r}; known: {', '.join(known)}")
+    if unlabelled is not None:
+        ids.emotion_id(unlabelled)
+    names = Counter(entry.name for entry in entries.values())
+    requests = []
+    for number, entry in entries.items():
+        emotion = entry.emotion or unlabelled
+        if emotion is None:
+            raise UserError(f"{source}:{number}: {entry.name} has no emotion; give it one by --emotion_id")
         try:
+            ids.speaker_id(entry.speaker)
+            ids.emotion_id(emotion)
             phones_to_ids(entry.phones)
         except UserError as error:
-            raise UserError(f"{source}: {entry.name}: {error}") from error
-    return [Request(e.name, (Chunk(e.text, e.phones),), e.speaker, e.emotion) for e in entries]
+            raise UserError(f"{source}:{number}: {entry.name}: {error}") from error
+        name = entry.name if names[entry.name] == 1 else f"{entry.speaker}_{entry.name}"  # speakers may share names
+        requests.append(Request(name, (Chunk(entry.text, entry.phones),), entry.speaker, emotion))
+    return requests
 
 
 def safe_name(text: str, limit: int = 60) -> str:

@@ -117,6 +117,22 @@ def test_batch_of_a_metadata_file(trained, tmp_path):
         )
 
 
+def test_lines_without_an_emotion_take_that_of_the_command_line(trained, tmp_path):
+    lines = ["none-1|Actor_01|{K IH1 D Z}|kids", "none-1|Actor_02|{K IH1 D Z}|kids", "sad-1|Actor_02|{D AO1 G}|dog"]
+    (tmp_path / "lines.txt").write_text("\n\n".join(lines))
+    flags = ("--restore_step", "latest", "--mode", "batch", "--source", tmp_path / "lines.txt", "--output")
+    refused = run_script("synthesize.py", *base(trained, *flags, tmp_path / "out"))
+    assert_refused(refused, r"lines\.txt:1: none-1 has no emotion; .*--emotion_id")
+    assert not (tmp_path / "out").exists()
+    assert_ok(run_script("synthesize.py", *base(trained, *flags, tmp_path / "out", "--emotion_id", "calm")))
+    made = {path.stem: json.loads(path.read_text())["emotion"] for path in (tmp_path / "out").glob("*.json")}
+    assert made == {"Actor_01_none-1": "calm", "Actor_02_none-1": "calm", "sad-1": "sad"}
+    unknown = run_script("synthesize.py", *base(trained, *flags, tmp_path / "no", "--emotion_id", "all"))
+    assert_refused(unknown, "unknown emotion 'all'; known: angry")
+    other = run_script("synthesize.py", *base(trained, *flags, tmp_path / "no", "--emotion_id", "sad", "--name", "x"))
+    assert_refused(other, "--name belongs to --mode single")
+
+
 def test_a_text_of_5000_words(trained, tmp_path):
     words = " ".join(f"{TEXT.lower()}, {'and ' * (i % 3)}so it goes {i}." for i in range(500))
     assert len(words.split()) >= 5000
@@ -193,9 +209,10 @@ def test_broken_references_are_named(trained, tmp_path):
         ("happy-normal-01-01-Actor_01|Actor_01|{K IH1 D Z}", [r"lines.txt:2"]),
         ("happy-normal-01-01-Actor_01|Actor_01|K IH1 D Z|text", [r"lines.txt:2"]),
         ("../../x-Actor_01|Actor_01|{K IH1 D Z}|text", [r"lines.txt:2"]),
-        ("happy-x|Actor_77|{K IH1 D Z}|text", ["unknown speaker 'Actor_77'"]),
-        ("bored-x|Actor_01|{K IH1 D Z}|text", ["unknown emotion 'bored'"]),
-        ("happy-x|Actor_01|{K QQ D Z}|text", ["QQ"]),
+        ("happy-x|Actor_77|{K IH1 D Z}|text", [r"lines.txt:2: happy-x: unknown speaker 'Actor_77'"]),
+        ("bored-x|Actor_01|{K IH1 D Z}|text", [r"lines.txt:2: bored-x: unknown emotion 'bored'"]),
+        ("happy-x|Actor_01|{K QQ D Z}|text", [r"lines.txt:2: happy-x: .*QQ"]),
+        ("none-x|Actor_01|{K IH1 D Z}|text", [r"lines.txt:2: none-x has no emotion"]),
     ],
 )
 def test_batch_mode_refuses_malformed_lines(trained, tmp_path, line, patterns):

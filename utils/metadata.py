@@ -49,7 +49,12 @@ class Entry:
 
 
 def read_metadata(path: Path) -> list[Entry]:
-    """Read train.txt or val.txt; empty lines are skipped.
+    """Read train.txt or val.txt; as `read_lines`, without the numbers."""
+    return list(read_lines(path).values())
+
+
+def read_lines(path: Path) -> dict[int, Entry]:
+    """Line number, from 1 -> what train.txt or val.txt holds there; empty lines are skipped.
 
     Raises UserError when the file is missing or not UTF-8, or, as "file:line: …", when a line is malformed or names
     an utterance a second time.
@@ -60,15 +65,17 @@ def read_metadata(path: Path) -> list[Entry]:
         raise UserError(f"{path} is missing; run {MADE_BY}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable as UTF-8 text ({error}); make it again with {MADE_BY}") from error
-    entries: dict[tuple[str, str], Entry] = {}
+    entries: dict[int, Entry] = {}
+    keys: set[tuple[str, str]] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         entry = _parse_line(line.strip(), f"{path}:{number}")
-        if entry.key in entries:
+        if entry.key in keys:
             raise UserError(f"{path}:{number}: {entry.name} of {entry.speaker} is listed twice")
-        entries[entry.key] = entry
-    return list(entries.values())
+        keys.add(entry.key)
+        entries[number] = entry
+    return entries
 
 
 def _parse_line(line: str, place: str) -> Entry:
