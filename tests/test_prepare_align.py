@@ -184,6 +184,19 @@ def test_files_of_removed_recordings_go(tmp_path):
     assert not list(raw.glob("Actor_01/happy-normal-01-*")) and len(list(raw.glob("*/*.wav"))) == 7
 
 
+def test_emotions_bear_the_names_that_the_dataset_gives_them(tmp_path):
+    write_ravdess(tmp_path / "corpus", actors=(1,))
+    raw = prepare(tmp_path)
+    renamed = ("--set", "preprocess.emotion_map={happy: joyful, angry: none, of another corpus: sad}")
+    prepare(tmp_path, *renamed)
+    emotions = ("joyful", "none")
+    expected = {f"{emotion}-normal-{number}-01-Actor_01" for emotion in emotions for number in ("01", "02")}
+    assert {path.stem for path in raw.glob("*/*.wav")} == {path.stem for path in raw.glob("*/*.lab")} == expected
+    before = times(raw)
+    prepare(tmp_path, *renamed)
+    assert not changed(raw, before)
+
+
 BAD = {
     "not audio": (b"no audio at all" * 40, "not readable as audio"),
     "zero length": (np.zeros(0), "zero length"),

