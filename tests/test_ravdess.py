@@ -55,6 +55,32 @@ def test_songs_videos_and_hidden_files_are_left_out(tmp_path):
     assert scan.left_out == {"vocal channel 02 (song)": 1, "video": 1, "modality 01 (video with sound)": 1}
 
 
+def test_songs_are_an_option_and_get_names_of_their_own(tmp_path):
+    write_ravdess(tmp_path, actors=(1,), emotions=(3,))
+    touch(tmp_path, "Actor_01/03-02-03-01-01-01-01.wav", "Actor_01/03-02-06-02-02-02-01.wav")
+    speech = [item.name for item in Ravdess().scan(tmp_path).utterances]
+    assert speech == ["happy-normal-01-01-Actor_01", "happy-normal-02-01-Actor_01"]
+    songs = get_corpus("RAVDESS", {"channels": ["song"]}).scan(tmp_path)
+    assert [item.name for item in songs.utterances] == [
+        "fearful-song-strong-02-02-Actor_01",
+        "happy-song-normal-01-01-Actor_01",
+    ]
+    assert songs.left_out == {"vocal channel 01 (speech)": 2}
+    assert songs.utterances[0].text == "Dogs are sitting by the door" and songs.utterances[0].intensity == "strong"
+    both = get_corpus("RAVDESS", {"channels": ["song", "speech"]}).scan(tmp_path)
+    assert [item.name for item in both.utterances] == sorted([*speech, *(item.name for item in songs.utterances)])
+
+
+def test_unknown_channels_and_songs_of_emotions_that_were_not_sung(tmp_path):
+    for channels, reason in ((["video"], "no 'video'; known: speech, song"), ([], "a list of speech, song")):
+        with pytest.raises(UserError, match=rf"corpus_options\.channels: RAVDESS .*{reason}"):
+            get_corpus("RAVDESS", {"channels": channels})
+    write_ravdess(tmp_path, actors=(1,))
+    touch(tmp_path, "Actor_01/03-02-07-01-01-01-01.wav")
+    with pytest.raises(UserError, match="has no songs of emotion 07, only of 01, 02, 03, 04, 05, 06"):
+        Ravdess(["song"]).scan(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
