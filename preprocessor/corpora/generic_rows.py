@@ -113,7 +113,7 @@ class Checker:
             raise UserError(f"{place}: the speaker is empty; with one speaker, write any name into every line")
         proper = "".join(c if _is_plain(c) else "_" for c in cell).lstrip(".-")
         if cell != proper or len(cell.encode()) > SPEAKER_BYTES:
-            short = proper.encode()[:SPEAKER_BYTES].decode(errors="ignore").strip("_") or "speaker_1"
+            short = proper.encode()[:SPEAKER_BYTES].decode(errors="ignore").strip("_.") or "speaker_1"
             raise UserError(
                 f"{place}: speaker {cell[:80]!r} can't be a folder's name; use letters, digits, _ - and . only "
                 f"(at most {SPEAKER_BYTES} bytes), for example {short}"
