@@ -70,7 +70,10 @@ def _member(joined: PreprocessConfig, name: str, root: Path) -> PreprocessConfig
 
 
 def _scan_member(joined: PreprocessConfig, name: str, member: PreprocessConfig) -> Scan:
-    corpus = get_corpus(member.corpus, member.corpus_options)
+    try:
+        corpus = get_corpus(member.corpus, member.corpus_options)
+    except UserError as error:
+        raise UserError(f"config/{name}/preprocess.yaml: {error}") from error
     folder = Path(joined.path.corpus_paths.get(name, member.path.corpus_path))
     if not folder.is_dir():
         raise UserError(

@@ -94,13 +94,30 @@ def test_one_corpus_keeps_its_speakers_and_maps_its_emotions(corpora):
         ({}, ["preprocess.datasets=[First, Second, First]"], r"config/Joined/preprocess\.yaml: .*lists First twice"),
         ({}, ["preprocess.path.corpus_paths.Third=x"], r"names 'Third', which is not among datasets \(First, Second\)"),
         ({}, ["preprocess.emotion_map.happy=so-so"], r"emotion_map\.happy: .*pattern"),
-        ({"Second": "corpus_options: {tempo: fast}"}, [], "RAVDESS has no option 'tempo'"),
+        (
+            {"Second": "corpus_options: {tempo: fast}"},
+            [],
+            r"config/Second/preprocess\.yaml: .*RAVDESS has no option 'tempo'",
+        ),
     ],
 )
 def test_members_that_do_not_fit_are_refused(corpora, changes, overrides, message):
     with pytest.raises(UserError, match=message) as caught:
         found(corpora, *overrides, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_the_shipped_example_reads_both_its_corpora(tmp_path):
+    write_ravdess(tmp_path / "RAVDESS", actors=(1,), emotions=(3,), statements=(1,))
+    (tmp_path / "LJ/wavs").mkdir(parents=True)
+    (tmp_path / "LJ/wavs/LJ001-0001.wav").write_bytes(b"")
+    (tmp_path / "LJ/metadata.csv").write_text("LJ001-0001|Printing in 1455|Printing in fourteen fifty-five\n")
+    places = f"preprocess.path.corpus_paths={{RAVDESS: {tmp_path / 'RAVDESS'}, LJSpeech: {tmp_path / 'LJ'}}}"
+    utterances = find(load_config("RAVDESS_LJSpeech", [places]).preprocess).utterances
+    assert [(item.speaker, item.name) for item in utterances] == [
+        ("Actor_01", "happy-normal-01-01-Actor_01"),
+        ("LJSpeech", "none-LJ001-0001"),
+    ]
 
 
 def utterance(speaker, emotion, key="1"):
