@@ -13,7 +13,9 @@ from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, command
 
 LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
-SCRIPTS = {"prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo"}
+SCRIPTS = {
+    "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
+}  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.
 ALLOWED = {
@@ -24,6 +26,7 @@ ALLOWED = {
     "dataset": {"config", "text", "utils"},
     "acoustic": {"config", "text", "utils", "model"},
     "vocoder": {"config", "audio", "hifigan", "melgan", "utils"},
+    "downloads": {"utils"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},
     "training": {"config", "text", "utils", "model", "dataset", "acoustic", "vocoder"},
     "evaluation": {"utils", "model", "dataset"},

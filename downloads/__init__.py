@@ -1,0 +1,1 @@
+"""Corpora from their publishers' servers: which archives, loading them, unpacking them, putting them in place."""
