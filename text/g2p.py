@@ -19,7 +19,7 @@ from text.homographs import Homographs, Neighbours
 from text.lexicon import KNOWN_PHONES, read_cmudict, read_lexicon, split_phones
 from text.sequence import check_text
 from text.tokens import Token, tokenize
-from text.words import Word, phones_of
+from text.words import Word, pause, phones_of, settle_pauses
 
 if TYPE_CHECKING:
     from text.neural import NeuralG2P
@@ -68,19 +68,11 @@ class EnglishG2P:
         check_text(text)
         tokens = self._split_hyphens(tokenize(text))
         shouted = not any(character.islower() for token in tokens if token.kind == "word" for character in token.text)
-        words: list[Word] = []
-        pause: Word | None = None
-        for index, token in enumerate(tokens):
-            if token.kind == "pause":
-                pause = Word(token.text, ("sp",), "pause")
-                continue
-            word = self._word(tokens, index, shouted)
-            if word.phones and pause is not None:
-                if any(earlier.phones for earlier in words):
-                    words.append(pause)
-                pause = None
-            words.append(word)
-        return words
+        words = [
+            pause(token.text) if token.kind == "pause" else self._word(tokens, index, shouted)
+            for index, token in enumerate(tokens)
+        ]
+        return settle_pauses(words)
 
     def _split_hyphens(self, tokens: list[Token]) -> list[Token]:
         split: list[Token] = []
@@ -117,7 +109,7 @@ class EnglishG2P:
         if key in self._homographs:
             return self._homographs(key, _neighbours(tokens, index, shouted)), "homograph"
         if text == "A" and not shouted and _neighbours(tokens, index, shouted).capital:  # vitamin A
-            return self._spell("A"), "spelled"
+            return self.spell("A"), "spelled"
         if key in self._dictionary:
             return split_phones(self._dictionary[key]), "dictionary"
         return None
@@ -129,7 +121,7 @@ class EnglishG2P:
     def _unknown(self, text: str, shouted: bool) -> tuple[tuple[str, ...], str]:
         """Phones and source of a word that neither lexicon nor dictionary has."""
         if "." in text:
-            return self._spell(text), "spelled"
+            return self.spell(text), "spelled"
         suffixed = _SUFFIX.fullmatch(text)
         if suffixed:
             phones, source = self._anywhere(suffixed.group(1), shouted)
@@ -138,10 +130,10 @@ class EnglishG2P:
             parts = [self._anywhere(part, shouted)[0] for part in text.split("'") if part]
             return tuple(phone for part in parts for phone in part), "compound"
         if re.fullmatch("[A-Z]{2,}s", text):  # URLs
-            phones = self._spell(text[:-1])
+            phones = self.spell(text[:-1])
             return phones + _suffix_phones("'s", phones), "spelled"
         if _is_acronym(text, shouted):
-            return self._spell(text), "spelled"
+            return self.spell(text), "spelled"
         parts = [self._anywhere(part, shouted)[0] for part in _camel_case(text)]
         if parts:
             return tuple(phone for part in parts for phone in part), "compound"
@@ -149,10 +141,10 @@ class EnglishG2P:
 
     def _guess(self, word: str) -> tuple[str, ...]:
         if word not in self._guesses:
-            self._guesses[word] = self._neural(word) or self._spell(word)
+            self._guesses[word] = self._neural(word) or self.spell(word)
         return self._guesses[word]
 
-    def _spell(self, letters: str) -> tuple[str, ...]:
+    def spell(self, letters: str) -> tuple[str, ...]:
         """Letter by letter; CMUdict has the letters' names with a dot (the word `a` is no letter's name)."""
         names = (self._dictionary[f"{letter}."] for letter in letters.lower() if letter.isalpha())
         return tuple(phone for name in names for phone in split_phones(name))

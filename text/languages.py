@@ -26,10 +26,13 @@ class Language:
     module: str  # imported with the first text in this language
     factory: str  # its class or function: (lexicon_path: str | Path | None) -> G2P
     symbols: tuple[str, ...] = ()  # phones that the base table of text/symbols.py lacks
+    spaced: bool = True  # words are separated by spaces
+    chunk: int = 40  # words (characters, where they are not) that are spoken at once
 
 
 LANGUAGES: dict[str, Language] = {
     "en": Language("English", "text.g2p", "EnglishG2P"),
+    "zh": Language("Mandarin", "text.mandarin", "MandarinG2P", spaced=False, chunk=80),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from errors import UserError
 from text.symbols import ARPABET, SILENCES
 
-KNOWN_PHONES = frozenset(ARPABET) | frozenset(SILENCES)
+KNOWN_PHONES = frozenset(ARPABET) | frozenset(SILENCES)  # of English
 _VARIANT = re.compile(r"(.+)\(\d+\)")  # CMUdict writes the second pronunciation of a word as word(2)
 
 
@@ -46,11 +46,14 @@ def split_phones(entry: str) -> tuple[str, ...]:
     return tuple(entry.partition("#")[0].split())
 
 
-def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
+def read_lexicon(
+    path: Path, known: frozenset[str] = KNOWN_PHONES, expected: str = "ARPAbet such as AA1 or B"
+) -> dict[str, tuple[str, ...]]:
     """The user's lexicon: one `WORD PH PH …` per line, separated by tabs or spaces (also the LibriSpeech lexicon).
 
     Words in any case; of several pronunciations the first counts; empty lines and lines that begin with `;;;` or `#`
-    are skipped. Raises UserError naming file and line for a word without phones or a phone that is not ARPAbet.
+    are skipped. Raises UserError naming file and line for a word without phones or a phone that is not among the
+    `known` ones of the language, which `expected` describes.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -65,11 +68,9 @@ def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
             continue
         if not phones:
             raise UserError(f"{path}:{number}: {word!r} has no phones; expected WORD PH PH …")
-        if not KNOWN_PHONES.issuperset(phones):
-            unknown = next(phone for phone in phones if phone not in KNOWN_PHONES)
-            raise UserError(
-                f"{path}:{number}: unknown phone {unknown!r} of {word!r}; expected ARPAbet such as AA1 or B"
-            )
+        unknown = next((phone for phone in phones if phone not in known), None)
+        if unknown is not None:
+            raise UserError(f"{path}:{number}: unknown phone {unknown!r} of {word!r}; expected {expected}")
         variant = _VARIANT.fullmatch(word)
         pronunciations.setdefault((variant.group(1) if variant else word).lower(), tuple(phones))
     return pronunciations

@@ -26,13 +26,35 @@ G2P: TypeAlias = Callable[[str], list[Word]]
 spoken is a Word without phones and source `unspeakable`. Raises UserError, and nothing else, for an unusable text."""
 
 
+def pause(text: str) -> Word:
+    """Punctuation that is heard as a short silence."""
+    return Word(text, ("sp",), "pause")
+
+
+def settle_pauses(words: Iterable[Word]) -> list[Word]:
+    """Without the pauses at the start and the end; of neighbouring ones the last stays, just before its next word."""
+    settled: list[Word] = []
+    waiting: Word | None = None
+    voiced = False
+    for word in words:
+        if word.source == "pause":
+            waiting = word
+            continue
+        if word.phones:
+            if waiting is not None and voiced:
+                settled.append(waiting)
+            waiting, voiced = None, True
+        settled.append(word)
+    return settled
+
+
 def phones_of(words: Iterable[Word]) -> list[str]:
     """All phones in order, short pauses `sp` included; raises UserError where there are none."""
     words = list(words)
     phones = [phone for word in words for phone in word.phones]
     if not phones:
         shown = shorten(" ".join(word.text for word in words))
-        raise UserError(f"nothing to speak in {shown!r}; give at least one word that the language can spell out")
+        raise UserError(f"nothing to speak in {shown!r}; give at least one word in the language that is spoken")
     return phones
 
 
