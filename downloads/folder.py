@@ -30,12 +30,13 @@ def missing_parts(target: Path, archives: Sequence[Archive], grows: bool) -> lis
         return list(archives)
     if not target.is_dir():
         raise UserError(f"{target} is not a folder; choose another one with --to DIR")
-    there = _read_marker(target).get("parts", {})
-    if not there:
+    marker = _read_marker(target)
+    if not marker:
         raise UserError(
             f"{target} is not empty and was not filled by download.py; use what is there, or remove it, or choose "
             "another folder with --to DIR"
         )
+    there = marker["parts"]
     missing = [archive for archive in archives if archive.part not in there]
     if missing and not grows:
         flags = " ".join(f"--part {part}" for part in [*there, *(archive.part for archive in missing)])
@@ -43,11 +44,10 @@ def missing_parts(target: Path, archives: Sequence[Archive], grows: bool) -> lis
             f"{target} holds {', '.join(there)} in folders that {missing[0].part} shares; remove it and load them "
             f"together ({flags}), or choose another folder with --to DIR"
         )
-    expected = sum(part["files"] for part in there.values())
-    found = sum(len(files) for _, _, files in os.walk(target)) - 1  # the marker
-    if found < expected:
+    found = _count(target) - 1  # the marker
+    if found < marker["files"]:
         raise UserError(
-            f"{target} holds {found:,} files, but {expected:,} were unpacked there; remove it to download it again"
+            f"{target} holds {found:,} files, but {marker['files']:,} were unpacked there; remove it to start anew"
         )
     return missing
 
@@ -82,7 +82,7 @@ def put_in_place(tree: Path, target: Path, parts: Mapping[str, Any]) -> None:
     _sync()
     marker = _read_marker(target)
     if not marker:
-        write_json(tree / MARKER, {"parts": parts})
+        write_json(tree / MARKER, {"files": _count(tree), "parts": parts})
         if target.is_dir():  # empty
             target.rmdir()
         tree.rename(target)
@@ -91,11 +91,12 @@ def put_in_place(tree: Path, target: Path, parts: Mapping[str, Any]) -> None:
     for name in folders:
         if (target / name).exists() and name not in marker.get("adding", []):
             raise UserError(f"{target / name} is in the way; remove it, or choose another folder with --to DIR")
+    files = marker["files"] + sum(_count(tree / name) for name in folders)
     write_json(target / MARKER, {**marker, "adding": folders})
     for path in sorted(tree.iterdir()):
         if not (target / path.name).exists():
             path.rename(target / path.name)
-    write_json(target / MARKER, {"parts": {**marker["parts"], **parts}})
+    write_json(target / MARKER, {"files": files, "parts": {**marker["parts"], **parts}})
 
 
 @contextmanager
@@ -124,12 +125,17 @@ def locked(work: Path) -> Iterator[None]:
 
 
 def _read_marker(target: Path) -> dict[str, Any]:
+    """What is in place: how many files, and the parts; {} where that is not known."""
     try:
         marker = json.loads((target / MARKER).read_text(encoding="utf-8"))
-        sizes = [part["files"] + part["bytes"] for part in marker["parts"].values()]
-        return marker if sizes else {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return marker if isinstance(marker["files"], int) and isinstance(marker["parts"], dict) else {}
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
+
+
+def _count(folder: Path) -> int:
+    """Files below `folder`."""
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _sync() -> None:

@@ -146,7 +146,7 @@ def by_hand(dataset: str) -> bool:
     return dataset == "Sample" or bool(config.datasets) or find_release(dataset, config.corpus) is None
 
 
-@pytest.mark.parametrize("dataset", filter(by_hand, known_datasets()))
+@pytest.mark.parametrize("dataset", [name for name in known_datasets() if by_hand(name)])
 def test_what_cannot_be_downloaded_says_how_to_get_it(dataset, tmp_path):
     config = load_config(dataset).preprocess
     with pytest.raises(UserError) as refusal:
