@@ -74,3 +74,10 @@ def read_lexicon(
         variant = _VARIANT.fullmatch(word)
         pronunciations.setdefault((variant.group(1) if variant else word).lower(), tuple(phones))
     return pronunciations
+
+
+def read_words(name: str) -> dict[str, list[str]]:
+    """A word list of this package: entries `word reading …` separated by commas, comments from `#` on."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    entries = [entry.split() for line in text.splitlines() for entry in line.partition("#")[0].split(",")]
+    return {entry[0]: entry[1:] for entry in entries if entry}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import UserError
+from text.lexicon import read_words
 from text.mandarin_numbers import expand_numbers
 from text.mandarin_readings import NUMERALS, RULES, SURNAMES, USUAL
 from text.mandarin_tones import Syllable, apply_sandhi
@@ -25,7 +26,6 @@ from text.words import Word
 _HANZI = "〇㐀-䶿一-鿿豈-﫿\U00020000-\U000323af"
 _MEASURES = "个只种分点名行条位次回下口头面家门手天"
 _LONGEST = 10  # characters of a word of the dictionaries
-_WORDS = Path(__file__).with_name("mandarin_words.txt")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class MandarinG2P(ScriptG2P):
             raise UserError("pypinyin is not installed; run: pip install -r requirements.txt") from error
         self._phrases: dict[str, list[list[str]]] = phrases_dict
         self._characters: dict[int, str] = pinyin_dict
-        self._words = _read_words()
+        self._words = read_words("mandarin_words.txt")
         self._longest = max(_LONGEST, *map(len, self.lexicon), 0)
 
     def normalize(self, text: str) -> str:
@@ -148,16 +148,6 @@ def _citation(character: str, readings: list[str]) -> str:
     """The first reading of a character in a phrase, 一 and 不 with the tones that they have by themselves."""
     reading = numbered(readings[0])
     return {"一yi": "yi1", "不bu": "bu4"}.get(character + reading[:-1], reading)
-
-
-def _read_words() -> dict[str, list[str]]:
-    words = {}
-    for line in _WORDS.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            for entry in filter(None, line.split(",")):
-                word, *readings = entry.split()
-                words[word] = readings
-    return words
 
 
 def _syllables(word: str, readings: list[str]) -> list[Syllable]:

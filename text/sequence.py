@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from errors import UserError
 from text.cleaners import CLEANERS
-from text.symbols import SYMBOL_TO_ID, SYMBOLS
+from text.languages import SYMBOL_IDS, symbol_of
 from text.words import shorten
 
 _DROPPED = "_~"  # the padding symbol and a former end mark: dropped on purpose wherever they occur in a text
@@ -59,7 +59,7 @@ def text_to_ids(text: str, cleaners: Sequence[str] = ("english_cleaners",), *, d
 def _ids(symbols: Iterable[str], kind: str, drop_unknown: bool) -> list[int]:
     ids = []
     for symbol in symbols:
-        index = SYMBOL_TO_ID.get(symbol)
+        index = SYMBOL_IDS.get(symbol)
         if index is not None:
             ids.append(index)
         elif not drop_unknown:
@@ -68,7 +68,8 @@ def _ids(symbols: Iterable[str], kind: str, drop_unknown: bool) -> list[int]:
 
 
 _KNOWN = {
-    "phone": "known are ARPAbet (AA1 B CH …), pinyin (zh ang1 …) and the silences sp, spn, sil (text/symbols.py)",
+    "phone": "known are ARPAbet (AA1 B CH …), pinyin (zh ang1 …), the silences sp, spn, sil (text/symbols.py) and "
+    "those of text/languages.py",
     "symbol": "known are letters, space and - ! ' ( ) , . : ; ? (text/symbols.py); phones stand in braces, {AA1 B}",
 }
 
@@ -82,8 +83,6 @@ def ids_to_text(ids: Iterable[int]) -> str:
     """The symbols of ids, neighbouring phones in one pair of braces; raises UserError for an id out of range."""
     parts = []
     for index in ids:
-        if not 0 <= index < len(SYMBOLS):
-            raise UserError(f"symbol id {index} is out of range; ids run from 0 to {len(SYMBOLS) - 1}")
-        symbol = SYMBOLS[index]
+        symbol = symbol_of(index)
         parts.append("{" + symbol[1:] + "}" if symbol.startswith("@") else symbol)
     return "".join(parts).replace("}{", " ")
