@@ -11,7 +11,7 @@ from config import Config, from_dict
 from errors import UserError
 from model import AcousticModel, ModelSizes
 from model.published import from_published, is_published
-from text.symbols import SYMBOLS
+from text import symbol_count, symbol_table
 from utils.checkpoint import checkpoint_path, read_checkpoint, resolve_step
 from utils.metadata import IdMaps
 
@@ -25,7 +25,7 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
     )
     external = config.preprocess.preprocessing.speaker_embedder != "none"
     return ModelSizes(
-        symbols=len(SYMBOLS) + 1,  # the original's embedding has one unused row; its weights must fit
+        symbols=symbol_count(config.preprocess.preprocessing.text.languages),
         speakers=len(ids.speakers),
         emotions=len(ids.emotions),
         external_speaker=config.model.external_speaker_dim if external else None,
@@ -92,7 +92,7 @@ def load_model(config: Config, step: int | str, device: torch.device) -> LoadedM
             }
         )
         ids = IdMaps(content.speakers, content.emotions)
-        if content.symbols != list(SYMBOLS):
+        if content.symbols != symbol_table(trained.preprocess.preprocessing.text.languages):
             raise UserError(f"{path} was trained with another symbol table; it cannot be used with this version")
     model = AcousticModel(model_sizes(trained, ids))
     load_weights(model, content.model, path)

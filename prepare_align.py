@@ -56,11 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from config import load_config
     from preprocessor.joined import find
     from preprocessor.prepare import Settings, prepare
+    from text import check_languages
 
     overrides = list(args.overrides)
     if args.corpus_path is not None:
         overrides.append(f"{CORPUS_PATH}{json.dumps(args.corpus_path)}")
     config = load_config(args.dataset, overrides).preprocess
+    check_languages(config.preprocessing.text.languages)
     if config.datasets and any(override.startswith(CORPUS_PATH) for override in overrides):
         raise UserError(
             f"{args.dataset} joins {', '.join(config.datasets)}, each in a folder of its own: instead of a corpus_path "

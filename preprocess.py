@@ -47,8 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from config import load_config
     from preprocessor import builder
+    from text import check_languages
 
     config = load_config(args.dataset, args.overrides).preprocess
+    check_languages(config.preprocessing.text.languages)
     output = Path(config.path.preprocessed_path)
     started = time.perf_counter()
     plan = builder.plan(config, args.textgrids or output / "TextGrid")

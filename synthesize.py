@@ -6,6 +6,8 @@
         --text "Dogs are sitting by the door" --speaker_id Actor_02 --ref_audio angry.wav
     python synthesize.py --dataset RAVDESS --restore_step latest --mode single \\
         --text "Kids are talking by the door" --speaker_id Actor_02 --emotion_id all
+    python synthesize.py --dataset ESD_zh --restore_step latest --mode single --language zh \\
+        --text "今天天气不错。" --speaker_id 0001 --emotion_id happy
     python synthesize.py --dataset RAVDESS --restore_step latest --mode batch --source preprocessed_data/RAVDESS/val.txt
 
 Writes wav, mel spectrogram (png) and a json that says what made them to output/result/<DATASET>/<step>/. Any recording
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from synthesis.synthesizer import Synthesizer
 
 ALL_EMOTIONS = "all"
-SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "name")
+SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "name", "language")
 
 
 def build_parser() -> Parser:
@@ -44,7 +46,12 @@ def build_parser() -> Parser:
         "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
     )
     parser.add_argument("--mode", choices=["single", "batch"], required=True, help="one text, or a metadata file")
-    parser.add_argument("--text", help="single: what to say; {AA1 B} in braces is taken as ARPAbet phones")
+    parser.add_argument("--text", help="single: what to say; {AA1 B} in braces is taken as phones")
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="single: of the text, e.g. en, zh, ko (default: the first of the training data)",
+    )
     parser.add_argument("--speaker_id", metavar="NAME", help="single: a speaker of the training data, e.g. Actor_01")
     parser.add_argument(
         "--emotion_id",
@@ -109,13 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     check_arguments(args)
     from config import load_config
+    from text import check_languages
 
     config = load_config(args.dataset, args.overrides)
+    check_languages([*([args.language] if args.language else []), *languages_of(config)])
     if args.mode == "single":
         speak_single(args, config)
     else:
         speak_batch(args, config)
     return 0
+
+
+def languages_of(config: Config) -> list[str]:
+    """Codes of what a dataset, or a model trained on it, speaks."""
+    return config.preprocess.preprocessing.text.languages
 
 
 def load(args: argparse.Namespace, config: Config) -> tuple[LoadedModel, Synthesizer, Path]:
@@ -140,9 +154,13 @@ def speak_single(args: argparse.Namespace, config: Config) -> None:
 
     name = None if args.name is None else safe_name(args.name)
     lexicon = config.preprocess.path.lexicon_path
-    request = single_request(args.text, args.speaker_id, args.emotion_id, args.ref_audio, lexicon, name)
+    language = args.language or languages_of(config)[0]
+    request = single_request(args.text, args.speaker_id, args.emotion_id, args.ref_audio, lexicon, name, language)
     request = replace(request, reference_peak=args.ref_peak or 1.0)
     loaded, synthesizer, folder = load(args, config)
+    spoken = languages_of(loaded.config)
+    if language not in spoken:
+        raise UserError(f"{loaded.path} was not trained on {language!r}; choose --language of: {', '.join(spoken)}")
     loaded.ids.speaker_id(request.speaker)
     every = request.emotion == ALL_EMOTIONS
     requests = in_every_emotion(request, loaded.ids) if every else [request]
@@ -183,7 +201,7 @@ def speak_batch(args: argparse.Namespace, config: Config) -> None:
 
     read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
     loaded, synthesizer, folder = load(args, config)
-    requests = batch_requests(args.source, loaded.ids, args.emotion_id)
+    requests = batch_requests(args.source, loaded.ids, args.emotion_id, languages_of(loaded.config))
     with tqdm(total=len(requests), unit="utterance", disable=None) as bar:
         for start in range(0, len(requests), args.batch_size):
             group = requests[start : start + args.batch_size]

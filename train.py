@@ -51,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.restore_step is not None and args.from_scratch:
         raise UserError("--restore_step and --from_scratch exclude each other")
     from config import load_config
+    from text import check_languages
     from training.processes import launch
 
     config = load_config(args.dataset, args.overrides)
+    check_languages(config.preprocess.preprocessing.text.languages)
     start = _starting_step(config, args.restore_step, args.from_scratch)
     command = _command_without_start(sys.argv[1:] if argv is None else list(argv))
     return launch(work, args.device, config, args.use_amp, start, command)

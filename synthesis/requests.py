@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import UserError
-from text import check_text, phones_to_ids
+from text import LANGUAGES, check_phones, check_text, get_g2p, phones_to_ids
 from text.chunks import split_sentences
-from text.g2p import EnglishG2P, Word, phones_of
+from text.cleaners import to_ascii
+from text.words import Word, phones_of
 from utils.metadata import IdMaps, read_lines
-
-MAX_WORDS = 40  # words in one chunk of a long text
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,22 @@ class Request:
 
 
 def single_request(
-    text: str, speaker: str, emotion: str | None, reference: Path | None, lexicon: str | None, name: str | None
+    text: str,
+    speaker: str,
+    emotion: str | None,
+    reference: Path | None,
+    lexicon: str | None,
+    name: str | None,
+    language: str = "en",
 ) -> Request:
-    """A request from a text of any length. Raises UserError for an empty or unspeakable text."""
+    """A request from a text of any length in `language` (a code of text.LANGUAGES).
+
+    Raises UserError for an unknown language and for an empty or unspeakable text.
+    """
     check_text(text)
-    g2p = EnglishG2P(lexicon)
+    g2p = get_g2p(language, lexicon)
     chunks = []
-    for part in split_sentences(text, MAX_WORDS):
+    for part in split_sentences(text, LANGUAGES[language].chunk, LANGUAGES[language].spaced):
         words = tuple(g2p(part))
         if any(word.phones for word in words):
             chunks.append(Chunk(part, tuple(phones_of(words)), words))
@@ -65,11 +73,13 @@ def in_every_emotion(request: Request, ids: IdMaps) -> list[Request]:
     return [replace(request, emotion=emotion, name=f"{request.name}_{emotion}") for emotion in emotions]
 
 
-def batch_requests(source: Path, ids: IdMaps, unlabelled: str | None = None) -> list[Request]:
+def batch_requests(
+    source: Path, ids: IdMaps, unlabelled: str | None = None, languages: Sequence[str] = ("en",)
+) -> list[Request]:
     """One request per line of a metadata file: its phones, its speaker, its emotion; `unlabelled` where it has none.
 
-    Raises UserError as `file:line: …` for malformed lines, for a speaker or an emotion the model does not know, and
-    for a line without an emotion where `unlabelled` is None.
+    Raises UserError as `file:line: …` for malformed lines, for a speaker or an emotion the model does not know, for
+    phones that no model of these languages has, and for a line without an emotion where `unlabelled` is None.
     """
     entries = read_lines(source)
     if not entries:
@@ -86,6 +96,7 @@ def batch_requests(source: Path, ids: IdMaps, unlabelled: str | None = None) -> 
             ids.speaker_id(entry.speaker)
             ids.emotion_id(emotion)
             phones_to_ids(entry.phones)
+            check_phones(entry.phones, languages)
         except UserError as error:
             raise UserError(f"{source}:{number}: {entry.name}: {error}") from error
         name = entry.name if names[entry.name] == 1 else f"{entry.speaker}_{entry.name}"  # speakers may share names
@@ -94,8 +105,8 @@ def batch_requests(source: Path, ids: IdMaps, unlabelled: str | None = None) -> 
 
 
 def safe_name(text: str, limit: int = 60) -> str:
-    """A file name without suffix: ASCII letters, digits, `_` and `-`; never empty, never a path."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else " " for c in text)
+    """A file name without suffix: ASCII letters (other scripts romanised), digits, `_`, `-`; never empty, no path."""
+    kept = "".join(c if c.isalnum() or c in "_-" else " " for c in to_ascii(text))
     return "-".join(kept.split())[:limit].rstrip("-") or "speech"
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from audio import save
 from synthesis.requests import Request
 from synthesis.synthesizer import Speech, Synthesizer, join
+from text.cleaners import to_ascii
+from text.words import shorten
 from utils.files import write_json
 from utils.plot import mel_figure, save_figure
 
@@ -25,7 +27,7 @@ def write_result(synthesizer: Synthesizer, request: Request, speeches: list[Spee
     hop = synthesizer.loaded.config.preprocess.preprocessing.stft.hop_length
     mel = np.concatenate([speech.mel for speech in speeches])[: round(PICTURE_SECONDS * rate / hop)]
     how = request.emotion or f"as in {request.reference.name if request.reference else '?'}"
-    title = f"{request.speaker}, {how}: {request.text if len(request.text) <= 70 else request.text[:69] + '…'}"
+    title = f"{request.speaker}, {how}: {shorten(to_ascii(request.text), 70)}"  # figures have no font for other scripts
     save_figure(mel_figure([(title, mel)], hop / rate), path.with_suffix(".png"))
     write_json(path.with_suffix(".json"), description(synthesizer, request, speeches, len(wav) / rate))
     return path

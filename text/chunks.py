@@ -10,6 +10,12 @@ from text.cleaners import ABBREVIATIONS
 
 # a word is anything between white space; phones in braces are one word whatever is inside
 _WORD = re.compile(r"(?:\{[^{}]*\}|\S)+")
+# without spaces a word is a character with what is written close to it, or a run of others (a number, an English word)
+_IDEOGRAPH = "〇㐀-䶿一-鿿豈-﫿\U00020000-\U000323af"
+_OPENING = r"“‘«《〈「『（(\["
+_CHARACTER = re.compile(
+    rf"\s*(?:\{{[^{{}}]*\}}|[{_OPENING}]*[{_IDEOGRAPH}](?:(?![{_OPENING}{{}}])[^\w\s])*|(?:(?![{_IDEOGRAPH}{{}}])\S)+|\S)"
+)
 _END_MARKS = ".!?…。！？"
 _CLOSING = "\"'”’»)]"
 _CLAUSE_END = re.compile(r"(?:[,;:)\]…、，；：]|--|[—–])[\"'”’»]*$|^-$")
@@ -27,21 +33,24 @@ _TITLES = frozenset(ABBREVIATIONS) - {"co", "jr", "esq", "ltd"} | {
 _MAY_END = frozenset({"co", "jr", "esq", "ltd", "inc", "corp", "etc", "a.m", "p.m"})  # an end only before a capital
 
 
-def split_sentences(text: str, max_words: int = 40) -> list[str]:
+def split_sentences(text: str, max_words: int = 40, spaced: bool = True) -> list[str]:
     """Chunks of at most `max_words` words, in order, together every word of the text exactly once.
 
     `" ".join(chunks)` equals the text but for white space (white space inside braces is kept). Sentences end at . ! ? …
     unless the dot belongs to a title, an initial or a decimal number. Sentences too long are split after , ; : ) or a
     dash, clauses too long into equal parts. A chunk without a letter or digit joins the one before it, even if that
     then has more words. An empty text gives no chunks.
+
+    `spaced` False is for languages written without spaces: characters count as words.
     """
     if max_words < 1:
         raise ValueError(f"max_words must be at least 1, got {max_words}")
-    words = _WORD.findall(text)
+    words = (_WORD if spaced else _CHARACTER).findall(text)
     chunks: list[list[str]] = []
     for sentence in _split_after(words, _ends_sentence):
         chunks += _fit(sentence, max_words)
-    return [" ".join(chunk) for chunk in _join_silent(chunks)]
+    joint = " " if spaced else ""
+    return [joint.join(chunk).strip() for chunk in _join_silent(chunks)]
 
 
 def _split_after(words: list[str], ends: Callable[[str, str], bool]) -> list[list[str]]:
@@ -55,6 +64,7 @@ def _split_after(words: list[str], ends: Callable[[str, str], bool]) -> list[lis
 
 
 def _ends_sentence(word: str, following: str) -> bool:
+    word, following = word.strip(), following.lstrip()
     unquoted = word.rstrip(_CLOSING)
     mark = unquoted[len(unquoted.rstrip(_END_MARKS)) :]
     if not mark:

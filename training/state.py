@@ -16,7 +16,7 @@ from config import Config
 from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled
 from errors import UserError
 from model import AcousticModel
-from text.symbols import SYMBOLS
+from text import check_phones, symbol_table
 from training.processes import Process
 from utils.checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
 from utils.metadata import IdMaps, read_metadata
@@ -74,6 +74,10 @@ class TrainState:
         self.train_set = UtteranceDataset(root, "train.txt", self.ids, external, unlabelled)
         self.val_set = UtteranceDataset(root, "val.txt", self.ids, external)
         _check_lengths(self.train_set, config.model.max_seq_len)
+        languages = config.preprocess.preprocessing.text.languages
+        self.symbols = symbol_table(languages)
+        for entry in (*self.train_set.entries, *self.val_set.entries):
+            check_phones(entry.phones, languages)
         torch.manual_seed(config.train.seed)
         self.model = AcousticModel(model_sizes(config, self.ids)).to(process.device)
         optimizer = config.train.optimizer
@@ -97,7 +101,7 @@ class TrainState:
             for name, saved, own in (
                 ("speakers", content.speakers, self.ids.speakers),
                 ("emotions", content.emotions, self.ids.emotions),
-                ("symbols", dict.fromkeys(content.symbols), dict.fromkeys(SYMBOLS)),
+                ("symbols", dict.fromkeys(content.symbols), dict.fromkeys(self.symbols)),
             ):
                 _check_same(path, name, saved, own)
         load_weights(self.model, content.model, path)
@@ -125,7 +129,7 @@ class TrainState:
                 config=self.config.to_dict(),
                 speakers=self.ids.speakers,
                 emotions=self.ids.emotions,
-                symbols=list(SYMBOLS),
+                symbols=self.symbols,
             ),
         )
 
