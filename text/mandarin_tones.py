@@ -58,7 +58,11 @@ def _yi(syllables: Sequence[Syllable], index: int) -> str:
         return "1"
     if before and before == after:  # 看一看
         return "5"
-    decimal = before == "点" and _text(syllables, index - 2) in tuple(_DIGITS) and after != "刻"
+    decimal = (before == "点" and _text(syllables, index - 2) in tuple(_DIGITS) and after != "刻") or (
+        after == "点"
+        and _text(syllables, index + 2) in tuple(_DIGITS)
+        and "分" not in [_text(syllables, index + ahead) for ahead in (3, 4, 5)]  # 一点五, but 一点五分
+    )
     ordinal = before in ("第", "初", "月", "十") or after in (*_ORDINAL_AFTER_ONE, "十")
     if decimal or ordinal or before in tuple(_DIGITS) or after in tuple(_DIGITS):
         return "1"
