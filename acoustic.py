@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from audio.mel import band_centres
 from config import Config, from_dict
+from config.schema import PreprocessConfig
 from errors import UserError
 from model import AcousticModel, ModelSizes
 from model.published import from_published, is_published
 from text import symbol_count, symbol_table
+from text.phone_classes import RANGES, levels
+from text.symbols import SYMBOLS
 from utils.checkpoint import checkpoint_path, read_checkpoint, resolve_step
 from utils.metadata import IdMaps
 
@@ -52,7 +57,28 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
         decoder_heads=decoder.decoder_head,
         decoder_kernel=decoder.conv_kernel_size,
         decoder_dropout=decoder.decoder_dropout,
+        min_phone_frames=config.model.min_phone_frames if config.model.alignment == "learned" else None,
     )
+
+
+def new_model(config: Config, ids: IdMaps) -> AcousticModel:
+    """A model with fresh weights; its aligner, if it has one, knows roughly what each phone sounds like."""
+    model = AcousticModel(model_sizes(config, ids))
+    if model.aligner is not None:
+        model.aligner.templates.copy_(phone_templates(config.preprocess, model.sizes.symbols))
+    return model
+
+
+def phone_templates(config: PreprocessConfig, symbols: int) -> Tensor:
+    """[symbols, bands]: rough level of every symbol's spectrum (text/phone_classes.py) in each mel band."""
+    mel, rate = config.preprocessing.mel, config.preprocessing.audio.sampling_rate
+    centres = band_centres(rate, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax)
+    which = torch.bucketize(torch.from_numpy(centres), torch.tensor(RANGES, dtype=torch.float64))  # (bands,)
+    templates = torch.zeros(symbols, mel.n_mel_channels)
+    for row, symbol in zip(templates, SYMBOLS, strict=False):
+        if symbol.startswith("@"):
+            row.copy_(torch.tensor(levels(symbol[1:]))[which])
+    return templates
 
 
 def uses_external_speakers(config: Config) -> bool:

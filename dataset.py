@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Batch:
     reference_lengths: Tensor | None  # [B]
     mels: Tensor  # [B, T, 80] log-mel
     mel_lengths: Tensor  # [B] frames
-    durations: Tensor  # [B, N] frames
+    durations: Tensor | None  # [B, N] frames; None: the model aligns
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; waits for nothing where memory is pinned."""
@@ -77,15 +77,15 @@ class Item(NamedTuple):
     speaker_embedding: np.ndarray | None  # [512]
     emotion: int
     mel: np.ndarray  # [T, 80]
-    durations: np.ndarray  # [N]
+    durations: np.ndarray | None  # [N]
 
 
 class UtteranceDataset(Dataset[Item]):
     """The utterances of one metadata file (`train.txt`, `val.txt`) with their features.
 
     `withheld` are the keys of utterances whose emotion label is not to be used; `unlabelled` adds to them those that
-    have none. Durations are read at once (they tell the lengths); mels when asked for. Raises UserError naming the
-    file for a missing or inconsistent one.
+    have none. `aligned`: there are durations; they are read at once (they tell the lengths), mels when asked for.
+    Raises UserError naming the file for a missing or inconsistent one.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class UtteranceDataset(Dataset[Item]):
         ids: IdMaps,
         external_speakers: bool,
         withheld: frozenset[tuple[str, str]] = frozenset(),
+        aligned: bool = True,
     ) -> None:
         self.root = root
         self.entries = read_metadata(root / metadata)
@@ -109,8 +110,12 @@ class UtteranceDataset(Dataset[Item]):
         self.emotions = [
             UNLABELLED if entry.emotion is None else ids.emotion_id(entry.emotion) for entry in self.entries
         ]
-        self.durations = [self._durations(entry) for entry in self.entries]
-        self.lengths = [int(durations.sum()) for durations in self.durations]  # frames
+        self.durations: list[np.ndarray] | None = None
+        if aligned:
+            self.durations = [self._durations(entry) for entry in self.entries]
+            self.lengths = [int(durations.sum()) for durations in self.durations]  # frames
+        else:
+            self.lengths = [self._frames(entry) for entry in self.entries]
         self.speaker_embeddings: dict[str, np.ndarray] | None = None
         if external_speakers:
             names = sorted({entry.speaker for entry in self.entries})
@@ -123,12 +128,12 @@ class UtteranceDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         entry = self.entries[index]
-        path = self.root / "mel" / f"{entry.speaker}-mel-{entry.name}.npy"
+        path = self._mel_path(entry)
         mel = load_array(path)
         if mel.ndim != 2 or len(mel) != self.lengths[index]:
             raise UserError(
                 f"{path} holds {mel.shape} values but its durations sum to {self.lengths[index]} frames; "
-                "make both again with preprocess.py --force"
+                "make both again with preprocess.py"
             )
         return Item(
             entry,
@@ -137,8 +142,21 @@ class UtteranceDataset(Dataset[Item]):
             None if self.speaker_embeddings is None else self.speaker_embeddings[entry.speaker],
             UNLABELLED if entry.key in self.unlabelled else self.emotions[index],
             mel,
-            self.durations[index],
+            None if self.durations is None else self.durations[index],
         )
+
+    def _mel_path(self, entry: Entry) -> Path:
+        return self.root / "mel" / f"{entry.speaker}-mel-{entry.name}.npy"
+
+    def _frames(self, entry: Entry) -> int:
+        path = self._mel_path(entry)
+        shape = load_array(path, mmap_mode="r").shape
+        if len(shape) != 2 or shape[0] < len(entry.phones):
+            raise UserError(
+                f"{path} holds {shape} values for {len(entry.phones)} phones, and each needs a frame; make it again "
+                "with preprocess.py --set model.alignment=learned"
+            )
+        return shape[0]
 
     def _durations(self, entry: Entry) -> np.ndarray:
         path = self.root / "duration" / f"{entry.speaker}-duration-{entry.name}.npy"
@@ -146,15 +164,16 @@ class UtteranceDataset(Dataset[Item]):
         if durations.shape != (len(entry.phones),):
             raise UserError(
                 f"{path} holds {durations.shape} durations for {len(entry.phones)} phones; "
-                "make both again with preprocess.py --force"
+                "make both again with preprocess.py"
             )
         return durations
 
 
-def load_array(path: Path) -> np.ndarray:
+def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     """Read one .npy file, never a pickled object in it; raises UserError naming it."""
     try:
-        return np.load(path, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        return array
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; run preprocess.py") from error
     except (OSError, ValueError, EOFError) as error:
@@ -189,7 +208,8 @@ def collate(items: Sequence[Item]) -> Batch:
     mels = torch.zeros(len(items), int(mel_lengths.max()), items[0].mel.shape[1])
     for row, item in enumerate(items):
         phones[row, : len(item.phones)] = torch.tensor(item.phones)
-        durations[row, : len(item.phones)] = torch.from_numpy(item.durations)
+        if item.durations is not None:
+            durations[row, : len(item.phones)] = torch.from_numpy(item.durations)
         mels[row, : len(item.mel)] = torch.from_numpy(item.mel)
     embeddings = [item.speaker_embedding for item in items if item.speaker_embedding is not None]
     return Batch(
@@ -204,7 +224,7 @@ def collate(items: Sequence[Item]) -> Batch:
         reference_lengths=mel_lengths,
         mels=mels,
         mel_lengths=mel_lengths,
-        durations=durations,
+        durations=durations if items[0].durations is not None else None,
     )
 
 

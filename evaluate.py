@@ -73,13 +73,22 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
     config = loaded.config
     preprocessing, loss_config = config.preprocess.preprocessing, config.train.loss
     root = Path(config.preprocess.path.preprocessed_path)
-    dataset = UtteranceDataset(root, f"{split}.txt", loaded.ids, uses_external_speakers(config))
-    loss = TrainingLoss(loss_config.alpha, loss_config.beta, loss_config.mel_normalization, loss_config.emotion)
+    dataset = UtteranceDataset(
+        root, f"{split}.txt", loaded.ids, uses_external_speakers(config), aligned=config.model.alignment == "textgrid"
+    )
+    loss = TrainingLoss(
+        loss_config.alpha,
+        loss_config.beta,
+        loss_config.mel_normalization,
+        loss_config.emotion,
+        loss_config.gamma,
+        loss_config.delta,
+    )
     milliseconds = 1000.0 * preprocessing.stft.hop_length / preprocessing.audio.sampling_rate
     utterances, sums, counts = [], [], []
     loader = batches_by_length(dataset, config.train.optimizer.batch_size)
     for batch, output in predictions(loaded.model, loader, Precision(torch.float32), device):
-        sums.append(loss.sums(output, batch.mels, batch.durations, batch.emotions))
+        sums.append(loss.sums(output, batch.mels, output.durations, batch.emotions))
         counts.append(LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked())
         utterances += measure(batch, output, loaded.ids, milliseconds)
     total = sums[0]
@@ -92,7 +101,7 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
         "split": split,
         "checkpoint": str(loaded.path),
         "step": loaded.step,
-        "losses": {name: round(float(value), 6) for name, value in vars(losses).items()},
+        "losses": {name: round(float(value), 6) for name, value in losses.named().items()},
         "overall": asdict(summarise(utterances)),
         "emotions": {name: asdict(group) for name, group in group_by(utterances, lambda u: u.emotion).items()},
         "speakers": {name: asdict(group) for name, group in group_by(utterances, lambda u: u.speaker).items()},

@@ -26,6 +26,12 @@ def mel_filterbank(
     return np.asarray(triangles * (2.0 / (high - low)))
 
 
+def band_centres(sampling_rate: int, n_mels: int, fmin: float, fmax: float | None) -> npt.NDArray[np.float64]:
+    """Frequencies in Hz at which the filters of `mel_filterbank` peak, [n_mels]."""
+    top = sampling_rate / 2 if fmax is None else fmax
+    return _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(top), n_mels + 2, dtype=np.float64))[1:-1]
+
+
 _KNEE_HZ, _KNEE_MEL = 1000.0, 15.0
 _LOG_STEP = np.log(6.4) / 27.0
 

@@ -207,6 +207,7 @@ class ModelConfig(_Section):
     multi_speaker: Literal[True] = True
     max_seq_len: PositiveInt = 320  # positions in the stored sinusoid table
     alignment: Literal["textgrid", "learned"] = "textgrid"  # durations from TextGrids, or found while training
+    min_phone_frames: PositiveInt = 3  # shortest phone of the learned alignment
     vocoder: Vocoder = Vocoder()
 
     @model_validator(mode="after")
@@ -250,6 +251,8 @@ class Step(_Section):
 class Loss(_Section):
     alpha: Annotated[float, Field(ge=0.0)] = 0.1  # weight of the emotion loss
     beta: Annotated[float, Field(ge=0.0)] = 0.1  # weight of the duration loss
+    gamma: Annotated[float, Field(ge=0.0)] = 1.0  # weight of the forward-sum loss (learned alignment)
+    delta: Annotated[float, Field(ge=0.0)] = 0.0125  # weight of the binarisation loss (learned alignment)
     mel_normalization: Literal["mean", "reference"] = "mean"
     emotion: Literal["cross_entropy", "bce"] = "cross_entropy"
 

@@ -48,8 +48,8 @@ def measure(batch: Batch, output: ModelOutput, ids: IdMaps, milliseconds: float)
     bins = batch.mel_lengths * batch.mels.shape[2]
     mae = difference.abs().sum((1, 2)) / bins
     level = difference.sum((1, 2)) / bins
-    phone = (predicted - batch.durations).abs().sum(1) / batch.phone_lengths * milliseconds
-    ratio = predicted.sum(1) / batch.durations.sum(1)
+    phone = (predicted - output.durations).abs().sum(1) / batch.phone_lengths * milliseconds
+    ratio = predicted.sum(1) / output.durations.sum(1)
     return [
         UtteranceErrors(
             name,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from model.aligner import Aligner, Alignment
 from model.blocks import FFTBlock, LConvBlock, SinusoidPositions, SpeakerConditionLConvBlock
 from model.decoder import MelDecoder
 from model.duration import DurationPredictor, frames_from_log, regulate_length
@@ -42,6 +43,7 @@ class ModelSizes:
     decoder_heads: int = 8
     decoder_kernel: int = 15  # frames
     decoder_dropout: float = 0.2
+    min_phone_frames: int | None = None  # of the model's own aligner; None: it has none
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ModelOutput:
     text_mask: Tensor  # [B, N] True = padding
     mel_mask: Tensor  # [B, T] True = padding
     mel_lengths: Tensor  # [B] frames
+    alignment: Alignment | None = None  # where the durations come from the model's own aligner
 
 
 class TextEncoder(nn.Module):
@@ -121,6 +124,10 @@ class AcousticModel(nn.Module):
             self.speaker_embedding = nn.Embedding(sizes.speakers, channels)
         else:
             self.speaker_embedding = nn.Linear(sizes.external_speaker, channels)
+        # made last, so that the other parts begin with the same weights with and without it
+        self.aligner: Aligner | None = None
+        if sizes.min_phone_frames is not None:
+            self.aligner = Aligner(sizes.symbols, sizes.mel_bands, channels, sizes.min_phone_frames)
 
     def _fft_block(self, heads: int, dropout: float) -> FFTBlock:
         sizes = self.sizes
@@ -137,6 +144,8 @@ class AcousticModel(nn.Module):
         reference_lengths: Tensor | None = None,
         use_soft_token: Tensor | None = None,
         durations: Tensor | None = None,
+        align_mels: Tensor | None = None,
+        align_lengths: Tensor | None = None,
         mel_length: int | None = None,
         duration_scale: float = 1.0,
         every_block: bool | None = None,
@@ -145,8 +154,9 @@ class AcousticModel(nn.Module):
 
         phones [B, N] ids, phone_lengths [B]; speakers [B] ids, or [B, S] external embeddings; emotions [B] ids
         (negative = unlabelled), reference_mels [B, R, M] log-mel, reference_lengths [B], use_soft_token [B] bool: see
-        EmotionEncoder. `durations` [B, N] frames teacher-force the length regulator, else predicted ones (times
-        `duration_scale`) are used. `mel_length` is the number of frames to pad to, where the caller knows it.
+        EmotionEncoder. `durations` [B, N] frames teacher-force the length regulator; where the model has an aligner,
+        `align_mels` [B, T, M] and `align_lengths` [B] of the recording itself let it find them; else predicted ones
+        (times `duration_scale`) are used. `mel_length` is the number of frames to pad to, where the caller knows it.
         `every_block`: mels of all decoder blocks or only of the last; None: all while training.
         """
         text_mask = padding_mask(phone_lengths, phones.shape[1])
@@ -154,6 +164,11 @@ class AcousticModel(nn.Module):
         emotion = self.emotion(emotions, reference_mels, reference_lengths, use_soft_token)
         text = self.text_encoder(phones, text_mask)
         fused, log_durations = self.duration_predictor(text + emotion.embedding.unsqueeze(1), speaker, text_mask)
+        alignment = None
+        if durations is None and align_mels is not None and self.aligner is not None:
+            assert align_lengths is not None
+            alignment = self.aligner(phones, phone_lengths, align_mels, align_lengths)
+            durations = alignment.durations
         if durations is None:
             durations = frames_from_log(log_durations, text_mask, duration_scale)
         mel_lengths = durations.sum(1)
@@ -162,7 +177,7 @@ class AcousticModel(nn.Module):
         mel_mask = padding_mask(mel_lengths, size)
         every_block = self.training if every_block is None else every_block
         mels = self.decoder(regulate_length(fused, durations, size), speaker, mel_mask, every_block)
-        return ModelOutput(mels, emotion.logits, log_durations, durations, text_mask, mel_mask, mel_lengths)
+        return ModelOutput(mels, emotion.logits, log_durations, durations, text_mask, mel_mask, mel_lengths, alignment)
 
 
 def count_parameters(model: nn.Module) -> int:

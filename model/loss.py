@@ -1,4 +1,4 @@
-"""Training losses: mel L1 of every decoder block, emotion classification, log-durations."""
+"""Training losses: mel L1 of every decoder block, emotion classification, log-durations, learned alignment."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.acoustic_model import ModelOutput
+from model.aligner import binarisation
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,12 @@ class Losses:
     mel_last: Tensor  # L1 per bin of the last block's output alone: what is heard. No part of the total
     emotion: Tensor
     duration: Tensor  # squared error of log(frames + 1)
+    alignment: Tensor | None = None  # with a learned alignment: -log-likelihood of all paths, per frame and band
+    binarisation: Tensor | None = None  # … and -log attention on the best path, per frame
+
+    def named(self) -> dict[str, Tensor]:
+        """Those that there are."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class LossSums:
     mel_last: Tensor  # the same of the last block alone
     emotion: Tensor  # over labelled utterances
     duration: Tensor  # squared errors over phones
+    alignment: Tensor | None = None  # over frames, mean over bands
+    binarisation: Tensor | None = None  # over frames
 
     def __add__(self, other: "LossSums") -> "LossSums":
         return LossSums(
@@ -35,6 +44,8 @@ class LossSums:
             self.mel_last + other.mel_last,
             self.emotion + other.emotion,
             self.duration + other.duration,
+            None if self.alignment is None or other.alignment is None else self.alignment + other.alignment,
+            None if self.binarisation is None or other.binarisation is None else self.binarisation + other.binarisation,
         )
 
 
@@ -71,7 +82,7 @@ class LossCounts:
 
 
 class TrainingLoss(nn.Module):
-    """total = mel + alpha * emotion + beta * duration.
+    """total = mel + alpha * emotion + beta * duration (+ gamma * alignment + delta * binarisation).
 
     mel_normalization: "mean" is the mean absolute error per bin. "reference" is what the original computes: that mean
     divided by each utterance's length once more and averaged over utterances, about 1/150 of it.
@@ -79,11 +90,21 @@ class TrainingLoss(nn.Module):
     label, as the original. Unlabelled utterances (negative emotion) have no part in it.
     """
 
-    def __init__(self, alpha: float, beta: float, mel_normalization: str, emotion: str) -> None:
+    def __init__(
+        self,
+        alpha: float,
+        beta: float,
+        mel_normalization: str,
+        emotion: str,
+        gamma: float = 1.0,
+        delta: float = 0.0125,
+    ) -> None:
         super().__init__()
         assert mel_normalization in ("mean", "reference") and emotion in ("cross_entropy", "bce")
         self.alpha = alpha
         self.beta = beta
+        self.gamma = gamma
+        self.delta = delta
         self.mel_normalization = mel_normalization
         self.emotion = emotion
 
@@ -108,6 +129,7 @@ class TrainingLoss(nn.Module):
             mel_last=errors[-1].detach(),
             emotion=self._emotion_sum(output.emotion_logits, emotions),
             duration=F.mse_loss(output.log_durations.float(), target, reduction="sum"),
+            **self._alignment_sums(output, mels.shape[2]),
         )
 
     def combine(self, sums: LossSums, counts: LossCounts) -> Losses:
@@ -118,13 +140,28 @@ class TrainingLoss(nn.Module):
             mel = mel * counts.inverse_lengths / counts.utterances
         emotion = sums.emotion / counts.labelled.clamp(min=1)
         duration = sums.duration / counts.phones.clamp(min=1)
+        total = mel + self.alpha * emotion + self.beta * duration
+        alignment, hard = sums.alignment, sums.binarisation
+        if alignment is not None and hard is not None:
+            alignment, hard = alignment / frames, hard / frames
+            total = total + self.gamma * alignment + self.delta * hard
         return Losses(
-            total=mel + self.alpha * emotion + self.beta * duration,
+            total=total,
             mel=mel,
             mel_last=sums.mel_last / frames,
             emotion=emotion,
             duration=duration,
+            alignment=alignment,
+            binarisation=hard,
         )
+
+    @staticmethod
+    def _alignment_sums(output: ModelOutput, bands: int) -> dict[str, Tensor]:
+        found = output.alignment
+        if found is None:
+            return {}
+        hard = binarisation(found.log_likelihoods, found.durations, output.mel_lengths)
+        return {"alignment": found.forward_sum.sum().float() / bands, "binarisation": hard.sum()}
 
     def _emotion_sum(self, logits: Tensor | None, emotions: Tensor) -> Tensor:
         if logits is None:

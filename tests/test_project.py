@@ -24,7 +24,7 @@ ALLOWED = {
     "utils": {"config"},
     "model": {"utils"},
     "dataset": {"config", "text", "utils"},
-    "acoustic": {"config", "text", "utils", "model"},
+    "acoustic": {"config", "text", "audio", "utils", "model"},
     "vocoder": {"config", "audio", "hifigan", "melgan", "utils"},
     "downloads": {"utils"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},

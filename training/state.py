@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from acoustic import load_weights, model_sizes, uses_external_speakers
+from acoustic import load_weights, new_model, uses_external_speakers
 from config import Config
 from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled
 from errors import UserError
-from model import AcousticModel
 from text import check_phones, symbol_table
 from training.processes import Process
 from utils.checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
@@ -71,15 +70,16 @@ class TrainState:
         self.ids = IdMaps.load(root)
         external = uses_external_speakers(config)
         unlabelled = choose_unlabelled(read_metadata(root / "train.txt"), config, self.ids)
-        self.train_set = UtteranceDataset(root, "train.txt", self.ids, external, unlabelled)
-        self.val_set = UtteranceDataset(root, "val.txt", self.ids, external)
+        aligned = config.model.alignment == "textgrid"
+        self.train_set = UtteranceDataset(root, "train.txt", self.ids, external, unlabelled, aligned)
+        self.val_set = UtteranceDataset(root, "val.txt", self.ids, external, aligned=aligned)
         _check_lengths(self.train_set, config.model.max_seq_len)
         languages = config.preprocess.preprocessing.text.languages
         self.symbols = symbol_table(languages)
         for entry in (*self.train_set.entries, *self.val_set.entries):
             check_phones(entry.phones, languages)
         torch.manual_seed(config.train.seed)
-        self.model = AcousticModel(model_sizes(config, self.ids)).to(process.device)
+        self.model = new_model(config, self.ids).to(process.device)
         optimizer = config.train.optimizer
         self.optimizer = make_optimizer(self.model.parameters(), optimizer.betas, optimizer.eps, optimizer.weight_decay)
         self.scaler = precision.scaler(process.device)

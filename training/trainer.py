@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from config import Config
 from dataset import Batch, collate
-from model import LossCounts, TrainingLoss, learning_rate
+from model import LossCounts, Losses, TrainingLoss, learning_rate
 from training.processes import Process
 from training.samples import SampleWriter
 from training.signals import StopSignal, ignore_in_worker
@@ -26,7 +27,7 @@ from utils.cli import progress_interval
 from utils.tracking import Tracker
 
 PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's losses
-SCALARS = ("total", "mel", "mel_last", "emotion", "duration")
+SHOWN = ("total", "mel_last", "emotion", "duration")  # in the progress bar
 
 
 class RunningMeans:
@@ -61,7 +62,7 @@ class Trainer:
         if restore_step is not None:
             self.state.load(restore_step)
         loss = config.train.loss
-        self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion)
+        self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta)
         self.model: nn.Module = self.state.model
         if process.world > 1:
             device_ids = [process.device] if process.device.type == "cuda" else None
@@ -99,7 +100,7 @@ class Trainer:
                 means.add(metrics)
                 bar.update()
                 if self.state.step % PROGRESS_STEPS == 0 and first:
-                    shown = {name: f"{float(metrics[name]):.3f}" for name in SCALARS if name != "mel"}
+                    shown = {name: f"{float(metrics[name]):.3f}" for name in SHOWN}
                     bar.set_postfix(shown, refresh=False)
                 last = stopping or self.state.step == total
                 if tracker is not None:
@@ -151,10 +152,10 @@ class Trainer:
         with nullcontext() if last else self.model.no_sync():  # type: ignore[operator]
             with self.precision.autocast(self.process.device):
                 output = run_model(self.model, batch, use_soft)
-            losses = self.loss(output, batch.mels, batch.durations, batch.emotions, counts)
+            losses = self.loss(output, batch.mels, output.durations, batch.emotions, counts)
             # DistributedDataParallel averages gradients over processes; the counts already cover all of them
             self.state.scaler.scale(losses.total * self.process.world).backward()
-        shares = {name: getattr(losses, name).detach() for name in SCALARS}
+        shares = {name: value.detach() for name, value in losses.named().items()}
         return shares | {"emotion_accuracy": correct_emotions(output, batch) / counts.labelled.clamp(min=1)}
 
     def _set_learning_rate(self) -> float:
@@ -195,11 +196,12 @@ class Trainer:
         """Validation losses and, with labels, emotion accuracy, under the same names as the training ones."""
         loader = batches_by_length(self.state.val_set, self.config.train.optimizer.batch_size)
         result = validate(self.state.model, loader, self.loss, self.precision, self.process.device)
-        losses = {name: float(getattr(result.losses, name)) for name in SCALARS}
+        losses = {name: float(value) for name, value in result.losses.named().items()}
         heard = {} if result.emotion_accuracy is None else {"emotion_accuracy": result.emotion_accuracy}
         return losses | heard
 
 
 def _tagged(values: dict[str, float]) -> dict[str, float]:
     """loss/… for losses, the rest under its own name: the same tags in train and val."""
-    return {f"loss/{name}" if name in SCALARS else name: value for name, value in values.items()}
+    losses = {field.name for field in fields(Losses)}
+    return {f"loss/{name}" if name in losses else name: value for name, value in values.items()}

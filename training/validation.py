@@ -1,4 +1,4 @@
-"""Losses and emotion accuracy over a whole set, with true durations and no dropout."""
+"""Losses and emotion accuracy over a whole set, with true (or aligned) durations and no dropout."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def predictions(
 def run_model(
     model: torch.nn.Module, batch: Batch, use_soft_token: Tensor | None = None, every_block: bool | None = None
 ) -> ModelOutput:
-    """Forward pass with the batch's own durations and its own mels as emotion reference."""
+    """Forward pass with the batch's own mels as emotion reference, and its own durations or those the model finds."""
     output: ModelOutput = model(
         batch.phones,
         batch.phone_lengths,
@@ -52,6 +52,8 @@ def run_model(
         reference_lengths=batch.reference_lengths,
         use_soft_token=use_soft_token,
         durations=batch.durations,
+        align_mels=batch.mels if batch.durations is None else None,
+        align_lengths=batch.mel_lengths if batch.durations is None else None,
         mel_length=batch.mels.shape[1],
         every_block=every_block,
     )
@@ -77,7 +79,7 @@ def validate(
     counts = torch.zeros(5, device=device)
     correct = torch.zeros((), device=device)
     for batch, output in predictions(model, loader, precision, device):
-        part = loss.sums(output, batch.mels, batch.durations, batch.emotions)
+        part = loss.sums(output, batch.mels, output.durations, batch.emotions)
         sums = part if sums is None else sums + part
         counts += LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked()
         correct += correct_emotions(output, batch)
