@@ -36,7 +36,7 @@ def read_alignment(path: Path, sampling_rate: int, hop_length: int, fill_gaps: b
     Raises UserError naming the file when it is missing or no TextGrid, has no phones tier, or when its times are
     negative, reversed or overlap.
     """
-    intervals = _trim(_read_intervals(path))
+    intervals = trim(read_intervals(path))
     if not intervals:
         return Alignment((), np.zeros(0, dtype=np.int64), 0.0, 0.0)
     frames_per_second = sampling_rate / hop_length
@@ -51,7 +51,11 @@ def read_alignment(path: Path, sampling_rate: int, hop_length: int, fill_gaps: b
 Interval = tuple[float, float, str]  # start, end in seconds, label
 
 
-def _read_intervals(path: Path) -> list[Interval]:
+def read_intervals(path: Path, name: str = TIER) -> list[Interval]:
+    """The labelled intervals of one tier, in order; silences that bear a label are among them.
+
+    Raises UserError like read_alignment.
+    """
     from praatio import textgrid
 
     try:
@@ -61,11 +65,11 @@ def _read_intervals(path: Path) -> list[Interval]:
         raise UserError(f"{path}: no such TextGrid") from error
     except Exception as error:  # a reader of foreign files: praatio raises its own errors, ValueError, IndexError …
         raise UserError(f"{path}: not a usable TextGrid ({error or type(error).__name__})") from error
-    if TIER not in grid.tierNames:
-        raise UserError(f"{path}: no `{TIER}` tier, only {', '.join(grid.tierNames) or 'none at all'}")
-    tier = grid.getTier(TIER)
+    if name not in grid.tierNames:
+        raise UserError(f"{path}: no `{name}` tier, only {', '.join(grid.tierNames) or 'none at all'}")
+    tier = grid.getTier(name)
     if not isinstance(tier, textgrid.IntervalTier):
-        raise UserError(f"{path}: the `{TIER}` tier holds points, not intervals")
+        raise UserError(f"{path}: the `{name}` tier holds points, not intervals")
     intervals = [(float(start), float(end), label.strip()) for start, end, label in tier.entries]
     return _check([interval for interval in intervals if interval[2]], path)
 
@@ -91,7 +95,8 @@ def _check(intervals: list[Interval], path: Path) -> list[Interval]:
     return intervals
 
 
-def _trim(intervals: list[Interval]) -> list[Interval]:
+def trim(intervals: list[Interval]) -> list[Interval]:
+    """From the first phone to the last; none where there are only silences."""
     spoken = [index for index, (_, _, label) in enumerate(intervals) if label not in SILENCES]
     return intervals[spoken[0] : spoken[-1] + 1] if spoken else []
 

@@ -1,6 +1,9 @@
-"""Where speech begins and ends by its energy alone: an outside check of alignments."""
+"""Where speech is by its energy alone: an outside check of alignments."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +11,10 @@ import numpy.typing as npt
 FRAME_SECONDS = 0.01
 RANGE_DB = 30.0  # speech is what lies within this of the loudest frame
 MIN_SNR_DB = 6.0  # … and above the background by this
+SHORTEST_PAUSE = 0.05  # seconds; a stop's closure is no pause
+# A pause with more than this, relative to the phones, holds a word that the aligner lost, or a gasp. Of 82 pauses in
+# RAVDESS 24 have more than -9 dB, the others less than -10, half of them less than -18.
+LOUD_PAUSE_DB = -9.0
 
 
 def speech_span(wav: npt.NDArray[np.float32], sampling_rate: int) -> tuple[float, float] | None:
@@ -26,3 +33,23 @@ def speech_span(wav: npt.NDArray[np.float32], sampling_rate: int) -> tuple[float
     if not len(loud):
         return None
     return float(loud[0] * hop / sampling_rate), float((loud[-1] + 1) * hop / sampling_rate)
+
+
+def loudest_pause(
+    wav: npt.NDArray[np.float32], sampling_rate: int, spoken: Sequence[tuple[float, float]]
+) -> float | None:
+    """Level in dB, relative to the phones' own, of the loudest pause between phones; None where there is no pause.
+
+    wav: [samples]. spoken: start and end of every phone in seconds, in order. See LOUD_PAUSE_DB.
+    """
+
+    def power(start: float, end: float) -> float:
+        part = wav[int(start * sampling_rate) : int(end * sampling_rate)]
+        return float(np.sum(np.square(part, dtype=np.float64)))
+
+    pauses = [(end, start) for (_, end), (start, _) in pairwise(spoken) if start - end >= SHORTEST_PAUSE - 1e-9]
+    if not pauses:
+        return None
+    speech = sum(power(start, end) for start, end in spoken) / sum(end - start for start, end in spoken)
+    loudest = max(power(start, end) / (end - start) for start, end in pauses)
+    return float(10 * np.log10((loudest + 1e-12) / (speech + 1e-12)))

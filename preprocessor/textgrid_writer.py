@@ -18,6 +18,11 @@ class Interval:
     label: str
 
 
+def whole_microseconds(samples: int, sampling_rate: int) -> float:
+    """A recording's length in seconds for its TextGrid, rounded down: never longer than the recording."""
+    return samples * 1_000_000 // sampling_rate / 1_000_000
+
+
 def fill_silences(intervals: Sequence[Interval], duration: float, ends: str, inside: str) -> list[Interval]:
     """Label every gap so that the intervals cover 0 … duration (seconds) without one.
 
