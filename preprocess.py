@@ -6,9 +6,10 @@
         --set 'preprocess.preprocessing.split.hold_out=[Actor_03]'
 
 Reads raw_data/<DATASET> (prepare_align.py) and preprocessed_data/<DATASET>/TextGrid/<speaker>/<name>.TextGrid
-(align.py). An utterance that cannot be used is left out and listed in skipped.json with the reason. A val.txt
-that you put into preprocessed_data/<DATASET> (metadata lines, or a name per line) decides what validates; without one
-the configured split does. Remove val.txt to go back to that.
+(align.py); with --set model.alignment=learned no TextGrids are needed: the model will find the durations. An utterance
+that cannot be used is left out and listed in skipped.json with the reason. A val.txt that you put into
+preprocessed_data/<DATASET> (metadata lines, or a name per line) decides what validates; without one the configured
+split does. Remove val.txt to go back to that.
 
 Next: python train.py --dataset RAVDESS
 """
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errors import UserError
 from utils.cli import Parser, add_config_flags, available_cpus, positive_int, run
 
 if TYPE_CHECKING:
@@ -49,11 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from preprocessor import builder
     from text import check_languages
 
-    config = load_config(args.dataset, args.overrides).preprocess
+    whole = load_config(args.dataset, args.overrides)
+    config, learned = whole.preprocess, whole.model.alignment == "learned"
+    if learned and args.textgrids is not None:
+        raise UserError("--textgrids says nothing to model.alignment=learned, which needs no TextGrids; leave one out")
     check_languages(config.preprocessing.text.languages)
     output = Path(config.path.preprocessed_path)
     started = time.perf_counter()
-    plan = builder.plan(config, args.textgrids or output / "TextGrid")
+    plan = builder.plan(config, None if learned else args.textgrids or output / "TextGrid")
     work = builder.features(plan, args.jobs)
     results = list(tqdm(work, total=len(plan.tasks), unit="file", desc="preprocess", disable=None))
     summary = builder.finish(plan, results)

@@ -64,14 +64,17 @@ class Summary:
     given_missing: Sequence[str]  # names in the given val.txt that are not among the kept utterances
 
 
-def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
-    """List the work. UserError when recordings or TextGrids are missing altogether or the split cannot be made."""
+def plan(config: PreprocessConfig, textgrids: Path | None) -> Plan:
+    """List the work. UserError when recordings or TextGrids are missing altogether or the split cannot be made.
+
+    textgrids: their folder; None: the alignment is learned in training, phones come from the texts.
+    """
     raw_path, output = Path(config.path.raw_path), Path(config.path.preprocessed_path)
-    settings = _settings(config)
+    settings = _settings(config, aligned=textgrids is not None)
     facts = read_facts(raw_path)
     tasks = [
         Task(speaker, name, raw_path / speaker / f"{name}.wav", raw_path / speaker / f"{name}.lab",
-             textgrids / speaker / f"{name}.TextGrid", output, settings,
+             (textgrids or output) / speaker / f"{name}.TextGrid", output, settings,
              facts.get((speaker, name), NOTHING).language or config.preprocessing.text.languages[0])
         for speaker, name in _candidates(raw_path)
     ]  # fmt: skip
@@ -82,10 +85,11 @@ def plan(config: PreprocessConfig, textgrids: Path) -> Plan:
     refuse_other_settings(raw_path, made_with, config.dataset)
     _refuse_other_languages(tasks, config)
     _refuse_without_labels((task.name for task in tasks), raw_path)
-    if not any(task.textgrid.is_file() for task in tasks):
+    if textgrids is not None and not any(task.textgrid.is_file() for task in tasks):
         raise UserError(
             f"no TextGrids in {textgrids} (for example {tasks[0].speaker}/{tasks[0].textgrid.name}); "
-            f"run python align.py --dataset {config.dataset}, copy TextGrids there, or name their folder by --textgrids"
+            f"run python align.py --dataset {config.dataset}, copy TextGrids there, name their folder by --textgrids, "
+            "or let training align (--set model.alignment=learned)"
         )
     made = Plan(config, facts, output, tasks, _given_names(output))
     _validation(made, [(task.speaker, task.name) for task in tasks])  # fails now rather than after the work
@@ -120,7 +124,7 @@ def finish(made: Plan, results: Sequence[Features | Skipped]) -> Summary:
     train = [item.entry for item in kept if item.entry.key not in chosen]
     val = [item.entry for item in kept if item.entry.key in chosen]
     _write_speakers(made, kept)
-    _remove_stale(made.output, kept)
+    _remove_stale(made.output, kept, made.tasks[0].settings.aligned)
     IdMaps.of((item.entry.speaker for item in kept), (item.entry.emotion for item in kept)).save(made.output)
     write_metadata(made.output / "val.txt", val)
     split = {"val_sha256": _sha256(made.output / "val.txt"), "given_val": made.given}
@@ -139,7 +143,7 @@ def finish(made: Plan, results: Sequence[Features | Skipped]) -> Summary:
     )
 
 
-def _settings(config: PreprocessConfig) -> FeatureSettings:
+def _settings(config: PreprocessConfig, aligned: bool) -> FeatureSettings:
     values = config.preprocessing
     weights: Path | None = None
     if values.speaker_embedder == "DeepSpeaker":
@@ -155,6 +159,8 @@ def _settings(config: PreprocessConfig) -> FeatureSettings:
         fmin=values.mel.mel_fmin,
         fmax=values.mel.mel_fmax,
         embedder_weights=weights,
+        aligned=aligned,
+        lexicon_path=config.path.lexicon_path,
     )
 
 
@@ -238,13 +244,15 @@ def _write_speakers(made: Plan, kept: Sequence[Features]) -> None:
     plot_speakers(path, vectors, owners, sexes, what, made.config.preprocessing.split.seed)
 
 
-def _remove_stale(output: Path, kept: Sequence[Features]) -> None:
+def _remove_stale(output: Path, kept: Sequence[Features], aligned: bool) -> None:
     """Remove features that an earlier run wrote for what is no longer used."""
     current = {
         output / "spker_embed" / f"{item.entry.speaker}-spker_embed.npy" for item in kept if item.embedding is not None
     }
     for item in kept:
-        current |= {path(output, item.entry.speaker, item.entry.name) for path in (mel_path, duration_path)}
+        current.add(mel_path(output, *item.entry.key))
+        if aligned:
+            current.add(duration_path(output, *item.entry.key))
     for folder in FOLDERS:
         for path in set((output / folder).glob("*.npy")) - current:
             path.unlink(missing_ok=True)

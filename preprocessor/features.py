@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from audio import is_silent, load
 from errors import UserError
-from preprocessor.alignment import Alignment, read_alignment
 from preprocessor.outputs import write_array
-from text import phones_to_ids
+from preprocessor.spoken import Spoken, UnusableError, by_text, by_textgrid
 from utils.metadata import Entry
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from deepspeaker import SpeakerEmbedder
 
 PRELOAD = ("torch", "numpy", "soundfile", "soxr", "praatio.textgrid")
-TOLERANCE = 0.02  # seconds by which an alignment may end after the recording: rounding to 10 or 12.5 ms frames
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class FeatureSettings:
     fmin: float
     fmax: float | None
     embedder_weights: Path | None  # None: no speaker embeddings
+    aligned: bool  # by TextGrids; False: no durations, the model will find them
+    lexicon_path: str | None  # the user's pronunciations, where the phones come from the text
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,11 @@ class Skipped:
     detail: str  # one line with file and value
 
 
-class UnusableError(Exception):
-    """Why an utterance is skipped: kind and detail as in Skipped."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind, self.detail = kind, detail
-
-
 def build_features(task: Task) -> Features | Skipped:
     """Write mel/{speaker}-mel-{name}.npy [T, n_mels] float32 and duration/{speaker}-duration-{name}.npy [phones] int64.
 
-    T equals the sum of the durations. Nothing is written for an utterance that is skipped.
+    T equals the sum of the durations; where the alignment is to be learned there are none. Nothing is written for an
+    utterance that is skipped.
     """
     try:
         return _build(task)
@@ -126,17 +119,25 @@ def duration_path(folder: Path, speaker: str, name: str) -> Path:
 def _build(task: Task) -> Features:
     text = _read_text(task.lab)
     wav = _read_recording(task.recording, task.settings.sampling_rate)
-    alignment = _read_alignment(task.textgrid, len(wav) / task.settings.sampling_rate, task.settings)
-    mel, energy = _mel(wav, alignment, task.settings)
-    assert len(mel) == alignment.durations.sum()
+    spoken = _spoken(task, text, wav)
+    mel, energy = _mel(wav, spoken, task.settings)
+    assert len(mel) == spoken.frames
     embedding = None
     if task.settings.embedder_weights is not None:
         with _one_thread():
             embedding = _embedder(task.settings.embedder_weights)(wav, task.settings.sampling_rate)
-    write_array(duration_path(task.output, task.speaker, task.name), alignment.durations)
+    if spoken.durations is not None:
+        write_array(duration_path(task.output, task.speaker, task.name), spoken.durations)
     write_array(mel_path(task.output, task.speaker, task.name), mel)
-    entry = Entry(task.name, task.speaker, alignment.phones, text, task.language)
+    entry = Entry(task.name, task.speaker, spoken.phones, text, task.language)
     return Features(entry, len(mel), Sums.of(mel), Sums.of(energy), mel.mean(axis=0), embedding)
+
+
+def _spoken(task: Task, text: str, wav: npt.NDArray[np.float32]) -> Spoken:
+    rate, hop = task.settings.sampling_rate, task.settings.hop_length
+    if task.settings.aligned:
+        return by_textgrid(task.textgrid, len(wav), rate, hop)
+    return by_text(task.lab, text, task.language, task.settings.lexicon_path, wav, rate, hop)
 
 
 def _read_text(lab: Path) -> str:
@@ -159,42 +160,19 @@ def _read_recording(path: Path, sampling_rate: int) -> npt.NDArray[np.float32]:
     return wav
 
 
-def _read_alignment(path: Path, seconds: float, settings: FeatureSettings) -> Alignment:
-    if not path.is_file():
-        raise UnusableError("no TextGrid", f"{path} does not exist")
-    try:
-        alignment = read_alignment(path, settings.sampling_rate, settings.hop_length, fill_gaps=True)
-    except UserError as error:
-        raise UnusableError("unusable TextGrid", str(error)) from error
-    if not alignment.durations.sum():
-        raise UnusableError("empty alignment", f"{path}: no phones but silences, or all shorter than a frame")
-    if alignment.end > seconds + max(TOLERANCE, settings.hop_length / settings.sampling_rate):
-        raise UnusableError(
-            "TextGrid longer than the recording",
-            f"{path}: the last phone ends at {alignment.end:.2f} s, the recording at {seconds:.2f} s",
-        )
-    try:
-        phones_to_ids(alignment.phones)
-    except UserError as error:
-        raise UnusableError("unknown phone", f"{path}: {error}") from error
-    return alignment
-
-
 def _mel(
-    wav: npt.NDArray[np.float32], alignment: Alignment, settings: FeatureSettings
+    wav: npt.NDArray[np.float32], spoken: Spoken, settings: FeatureSettings
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The aligned part's mel [T, n_mels] and energy [T], T = the sum of the durations."""
+    """The spoken part's mel [T, n_mels] and energy [T]."""
     import torch
 
-    frames = int(alignment.durations.sum())
-    start, end = (int(settings.sampling_rate * time) for time in (alignment.start, alignment.end))
-    spoken = wav[start:end]
-    missing = (frames - 1) * settings.hop_length - len(spoken)
-    if missing > 0:  # the alignment ends up to TOLERANCE after the recording
-        spoken = np.pad(spoken, (0, missing))
+    part = wav[spoken.start : spoken.end]
+    missing = (spoken.frames - 1) * settings.hop_length - len(part)
+    if missing > 0:  # an alignment may end a little after the recording
+        part = np.pad(part, (0, missing))
     with _one_thread(), torch.inference_mode():
-        log_mel, energy = _front_end(settings)(torch.from_numpy(spoken)[None])
-    return log_mel[0, :frames].numpy(), energy[0, :frames].numpy()
+        log_mel, energy = _front_end(settings)(torch.from_numpy(part)[None])
+    return log_mel[0, : spoken.frames].numpy(), energy[0, : spoken.frames].numpy()
 
 
 @contextmanager
