@@ -111,7 +111,7 @@ def test_no_member_leaves_the_folder(tmp_path, kind, name):
 
 def test_a_name_with_a_nul_is_refused(tmp_path):
     """What follows the NUL would be cut off by some and not by others."""
-    path = write_zip(tmp_path / "evil.zip", {"good.wav": b"x", "evilX/../../evil": b"x"})
+    path = write_zip(tmp_path / "evil.zip", {"good.wav": b"x", "evilX.wav": b"x"})
     path.write_bytes(path.read_bytes().replace(b"evilX", b"evil\0"))
     refused(path, tmp_path, "out of the folder")
 
