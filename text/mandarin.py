@@ -23,7 +23,7 @@ from text.script import ScriptG2P
 from text.symbols import PINYIN, SILENCES
 from text.words import Word
 
-_HANZI = "〇㐀-䶿一-鿿豈-﫿\U00020000-\U000323af"
+_HANZI = "〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _MEASURES = "个只种分点名行条位次回下口头面家门手天"
 _LONGEST = 10  # characters of a word of the dictionaries
 
@@ -82,7 +82,7 @@ class MandarinG2P(ScriptG2P):
         for end in range(1, len(stretch) + 1):
             costs.append(
                 min(
-                    (costs[start][0] + self._cost(stretch[start:end], stretch[:start]), start)
+                    (costs[start][0] + self._cost(stretch[start:end], stretch[max(start - 1, 0) : start]), start)
                     for start in range(max(0, end - self._longest), end)
                 )
             )
@@ -101,19 +101,21 @@ class MandarinG2P(ScriptG2P):
             return 1.0
         if word not in self._words and word not in self._phrases:
             return float("inf")
-        counted = word[0] in _MEASURES and before[-1:] in tuple(NUMERALS)  # 三种|花, not 三|种花
+        counted = word[0] in _MEASURES and before in tuple(NUMERALS)  # 三种|花, not 三|种花
         return (0.9 if word in self._words else 1.0) + 2 * counted
 
     def _read(self, words: list[str]) -> list[_Segment]:
         segments: list[_Segment] = []
-        for index, word in enumerate(words):
+        stretch, end = "".join(words), 0
+        for word in words:
+            start, end = end, end + len(word)
             if word in self.lexicon:
                 segments.append(_Segment(word, "lexicon", [], self.lexicon[word]))
                 continue
             if word == "儿" and segments and segments[-1].syllables and _can_be_rhotic(segments[-1].syllables[-1]):
                 _make_rhotic(segments[-1])
                 continue
-            readings, source = self._readings(word, "".join(words[:index]), "".join(words[index + 1 :]))
+            readings, source = self._readings(word, stretch[max(start - 2, 0) : start], stretch[end : end + 2])
             segments.append(_Segment(word, source, _syllables(word, readings)))
             if word[-1] == "儿" and len(word) > 1 and readings[-1] == "er5":  # pypinyin's mark of erhua
                 last = segments[-1].syllables.pop()

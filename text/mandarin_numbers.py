@@ -10,8 +10,7 @@ import re
 
 _DIGITS = "零一二三四五六七八九"
 _PLACES = ("", "十", "百", "千")
-_GROUPS = ("", "万", "亿", "万亿")
-MAX_DIGITS = 4 * len(_GROUPS)  # longer ones are read digit by digit
+MAX_DIGITS = 16  # longer ones are read digit by digit
 
 _UNITS = {
     "km/h": "公里每小时",
@@ -58,19 +57,20 @@ def cardinal(digits: str) -> str:
     digits = digits.lstrip("0") or "0"
     if len(digits) > MAX_DIGITS:
         return spell(digits)
-    if digits == "0":
-        return "零"
-    groups = [digits[max(end - 4, 0) : end] for end in range(len(digits), 0, -4)][::-1]
-    words = ""
-    for index, group in enumerate(groups):
-        if not int(group):
-            continue
-        if words and (group[0] == "0" or not int(groups[index - 1])):
-            words += "零"
-        words += _group(group.lstrip("0")) + _GROUPS[len(groups) - 1 - index]
-    if words.startswith("一十"):
-        words = words[1:]
-    return re.sub("^二(?=[千万亿])", "两", words)
+    words = _below(digits, ("亿", "万")) or "零"
+    return re.sub("^二(?=[千万亿])", "两", words[1:] if words.startswith("一十") else words)
+
+
+def _below(digits: str, units: tuple[str, ...]) -> str:
+    """Before and after a unit of 8 digits (亿), then of 4 (万); 零 where places between them are empty."""
+    if not units:
+        return _group(digits.lstrip("0"))
+    width = 4 * 2 ** (len(units) - 1)
+    high, low = _below(digits[:-width], units[1:]), _below(digits[-width:], units[1:])
+    if not high:
+        return low
+    gap = "零" if low and (digits[-width] == "0" or digits[-width - 1] == "0") else ""
+    return f"{high}{units[0]}{gap}{low}"
 
 
 def _group(digits: str) -> str:
@@ -99,7 +99,7 @@ def expand_numbers(text: str) -> str:
     text = re.sub(r"([¥$€£]) ?([0-9]+(?:\.[0-9]+)?)([万亿]?)", lambda m: f"{m[2]}{m[3]}{_MONEY[m[1]]}", text)
     text = _UNIT.sub(lambda m: _UNITS[m[1]], text)
     text = re.sub(r"(?<![0-9])([0-9]{4}|[089][0-9])(?=(?:[-~至到][0-9]{4})?年(?!前|级))", _year, text)
-    text = re.sub(r"([0-9]+(?:\.[0-9]+)?)([%‰])", lambda m: f"{'百千'[m[2] == '‰']}分之{m[1]}", text)
+    text = re.sub(r"(?<![0-9])([0-9]+(?:\.[0-9]+)?)([%‰])", lambda m: f"{'百千'[m[2] == '‰']}分之{m[1]}", text)
     text = re.sub(r"(?<![0-9.])([0-9]+)[/⁄]([0-9]+)(?![0-9.])", r"\2分之\1", text)
     text = re.sub(rf"(?<=[0-9{_DIGITS}年月日号点分])[-~]{{1,2}}(?=[0-9{_DIGITS}])", "到", text)
     text = re.sub(r"(?<![0-9A-Za-z])-(?=[0-9])", "负", text)
