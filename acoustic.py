@@ -16,7 +16,6 @@ from model import AcousticModel, ModelSizes
 from model.published import from_published, is_published
 from text import symbol_count, symbol_table
 from text.phone_classes import RANGES, levels
-from text.symbols import SYMBOLS
 from utils.checkpoint import checkpoint_path, read_checkpoint, resolve_step
 from utils.metadata import IdMaps
 
@@ -75,7 +74,8 @@ def phone_templates(config: PreprocessConfig, symbols: int) -> Tensor:
     centres = band_centres(rate, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax)
     which = torch.bucketize(torch.from_numpy(centres), torch.tensor(RANGES, dtype=torch.float64))  # (bands,)
     templates = torch.zeros(symbols, mel.n_mel_channels)
-    for row, symbol in zip(templates, SYMBOLS, strict=False):
+    table = symbol_table(config.preprocessing.text.languages)
+    for row, symbol in zip(templates, table, strict=False):  # the last row may be unused
         if symbol.startswith("@"):
             row.copy_(torch.tensor(levels(symbol[1:]))[which])
     return templates

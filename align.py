@@ -5,12 +5,14 @@
     python align.py --dataset RAVDESS --aligner none --textgrids /path/to/TextGrid
     python align.py --dataset RAVDESS --aligner mfa --jobs 8
     python align.py --dataset ESD_zh --aligner mfa --mfa_acoustic_model mandarin.zip
+    python align.py --dataset LJSpeech --aligner learned --restore_step latest
 
 pocketsphinx needs nothing but `pip install -r requirements.txt`, which brings its US-English model. mfa drives an
 installed Montreal Forced Aligner. Both align words to the pronunciation that synthesize.py uses
 (preprocess.path.lexicon_path first, then CMUdict), so that training and synthesis agree. none takes TextGrids made
 elsewhere as they are; where their names lack a field, such as RAVDESS's statement, their phones say which recording
-they belong to, and textgrids.json lists it.
+they belong to, and textgrids.json lists it. learned takes the aligner of a model that was trained with
+--set model.alignment=learned.
 
 TextGrids that exist are kept, whoever made them, unless --force is given; an interrupted run goes on where it stopped.
 Recordings that cannot be aligned are left out and listed with the reason in align.json.
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, available_cpus, positive_int, run
+from utils.cli import Parser, add_config_flags, available_cpus, positive_int, restore_step, run
 
 if TYPE_CHECKING:
     from preprocessor.align_report import Outcome, Report
@@ -50,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--textgrids", type=Path, metavar="DIR", help="for none: their folder (default: preprocessed_path's TextGrid)"
+    )
+    parser.add_argument(
+        "--restore_step", type=restore_step, metavar="STEP", help='for learned: the model\'s checkpoint, or "latest"'
     )
     parser.add_argument(
         "--mfa_acoustic_model", metavar="NAME|FILE", help="for mfa: its acoustic model (default: english_us_arpa)"
@@ -95,7 +100,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def refuse_useless_flags(args: argparse.Namespace) -> None:
     """Raise UserError for a flag that the chosen aligner would not look at."""
-    for aligner, flags in (("none", ("textgrids",)), ("mfa", ("mfa_acoustic_model", "mfa_dictionary", "mfa_language"))):
+    own = {
+        "none": ("textgrids",),
+        "mfa": ("mfa_acoustic_model", "mfa_dictionary", "mfa_language"),
+        "learned": ("restore_step",),
+    }
+    for aligner, flags in own.items():
         for flag in flags:
             if args.aligner != aligner and getattr(args, flag) is not None:
                 raise UserError(f"--{flag} says nothing to --aligner {args.aligner}; give --aligner {aligner} with it")
@@ -130,8 +140,29 @@ def by_nobody(tasks: Sequence[Task], output: Path, args: argparse.Namespace) -> 
     return look_at_all(tasks, imported.fresh, imported.failures, args.jobs)
 
 
+def by_model(tasks: Sequence[Task], output: Path, args: argparse.Namespace) -> Iterator[Outcome]:
+    """The aligner that a model of ours learned in training."""
+    from tqdm import tqdm
+
+    from acoustic import load_model
+    from config import load_config
+    from learned_alignment import LearnedAligner
+    from preprocessor.align_corpus import look_at_all
+    from utils.devices import choose_devices
+
+    config = load_config(args.dataset, args.overrides)
+    device = choose_devices("auto")[0]
+    loaded = load_model(config, args.restore_step or "latest", device)
+    aligner = LearnedAligner(loaded, config.preprocess.path.lexicon_path, device)
+    todo = [task for task in tasks if task.force or not task.textgrid_path.exists()]
+    work = tqdm(aligner.align_all(todo), total=len(todo), desc=f"step {loaded.step}", unit="file", disable=None)
+    reasons = {task.label: reason for task, reason in work}
+    failures = {label: reason for label, reason in reasons.items() if reason is not None}
+    return look_at_all(tasks, [label for label in reasons if label not in failures], failures, args.jobs)
+
+
 Aligner = Callable[["Sequence[Task]", Path, argparse.Namespace], "Iterator[Outcome]"]
-ALIGNERS: dict[str, Aligner] = {"pocketsphinx": by_pocketsphinx, "mfa": by_mfa, "none": by_nobody}
+ALIGNERS: dict[str, Aligner] = {"pocketsphinx": by_pocketsphinx, "mfa": by_mfa, "none": by_nobody, "learned": by_model}
 
 
 def write_report(outcomes: Iterator[Outcome], count: int, path: Path) -> Report:

@@ -73,7 +73,7 @@ def by_text(
 ) -> Spoken:
     """The phones that synthesis would speak, in the part of the recording that is loud. Raises UnusableError."""
     try:
-        phones = tuple(phones_of(_g2p(language, lexicon_path)(text)))
+        phones = tuple(phones_of(reader(language, lexicon_path)(text)))
     except UserError as error:
         raise UnusableError("unspeakable text", f"{lab}: {error}") from error
     _refuse_unknown(phones, lab)
@@ -87,10 +87,11 @@ def by_text(
 
 
 @lru_cache(maxsize=8)
-def _g2p(language: str, lexicon_path: str | None) -> G2P:
+def reader(language: str, lexicon_path: str | None) -> G2P:
+    """The language's grapheme-to-phoneme conversion, loaded once per process."""
     from text.languages import get_g2p
 
-    return get_g2p(language, lexicon_path)  # once per process
+    return get_g2p(language, lexicon_path)
 
 
 def _refuse_unknown(phones: tuple[str, ...], source: Path) -> None:

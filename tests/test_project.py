@@ -16,7 +16,7 @@ LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
 }  # fmt: skip
-MODULES = {"dataset", "acoustic", "vocoder", "errors"}
+MODULES = {"dataset", "acoustic", "vocoder", "learned_alignment", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
@@ -28,6 +28,7 @@ ALLOWED = {
     "vocoder": {"config", "audio", "hifigan", "melgan", "utils"},
     "downloads": {"utils"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},
+    "learned_alignment": {"config", "text", "audio", "utils", "model", "acoustic", "preprocessor"},
     "training": {"config", "text", "utils", "model", "dataset", "acoustic", "vocoder"},
     "evaluation": {"utils", "model", "dataset"},
     "synthesis": {"config", "text", "audio", "utils", "dataset", "acoustic", "vocoder"},

@@ -23,7 +23,17 @@ _PINYIN = {
     "vowel": "a ai an ang ao e ei en eng er i ia ian iang iao ie ii iii in ing iong iou o ong ou "
     "u ua uai uan uang uei uen uo v van ve vn",
 }
-_CLASSES = {phone: kind for table in (_ARPABET, _PINYIN) for kind, phones in table.items() for phone in phones.split()}
+_KOREAN = {
+    "approximant": "ko_r ko_L",
+    "nasal": "ko_n ko_m ko_N ko_M ko_NG",
+    "sibilant": "ko_s ko_ss ko_j ko_jj ko_ch",
+    "fricative": "ko_h",
+    "stop": "ko_g ko_kk ko_d ko_tt ko_b ko_pp ko_k ko_t ko_p ko_K ko_T ko_P",
+    "vowel": "ko_a ko_ae ko_ya ko_yae ko_eo ko_e ko_yeo ko_ye ko_o ko_wa ko_wae ko_oe ko_yo ko_u ko_wo ko_we ko_wi "
+    "ko_yu ko_eu ko_ui ko_i",
+}
+_TABLES = (_ARPABET, _PINYIN, _KOREAN)
+_CLASSES = {phone: kind for table in _TABLES for kind, phones in table.items() for phone in phones.split()}
 
 # Level in units of the utterance's own deviation around its mean, in three ranges of frequency. By ear and textbook
 # (Ladefoged, A Course in Phonetics, chapter 8), not fitted to any recording.
