@@ -34,7 +34,8 @@ class Release:
 
 
 def _ravdess(part: str, file: str, md5: str, size: int, unpacked: int) -> Archive:
-    return Archive(part, file, f"https://zenodo.org/records/1188976/files/{file}", f"md5:{md5}", size, unpacked)
+    url = f"https://zenodo.org/records/1188976/files/{file}?download=1"
+    return Archive(part, file, url, f"md5:{md5}", size, unpacked)
 
 
 def _libritts(part: str, sha256: str, size: int, unpacked: int) -> Archive:

@@ -115,7 +115,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> urllib.request.Request | None:
-        check_url(newurl, plain_http=req.full_url.lower().startswith("http://"))
+        try:
+            check_url(newurl, plain_http=req.full_url.lower().startswith("http://"))
+        except UserError as error:
+            raise UserError(f"{req.full_url} redirects: {error}; is there a mirror for --url?") from error
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 

@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,15 +38,14 @@ class FileServer:
     chunked: bool = False  # no Content-Length
     drops: list[int] = field(default_factory=list)  # per answer, after so many bytes the connection ends
     reset: bool = False  # … by RST instead of FIN
-    stalls: list[int] = field(default_factory=list)  # per answer, after so many bytes nothing more comes
+    stalls: list[int] = field(default_factory=list)  # per answer, after so many bytes nothing comes until `go_on`
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # per request, instead of an answer
     redirects: dict[str, str] = field(default_factory=dict)
-    pause: float = 0.0  # seconds after each chunk
     tls: Path | None = None  # certificate and key
     asked: list[Asked] = field(default_factory=list)
 
     def __enter__(self) -> "FileServer":
-        self.over = threading.Event()
+        self.go_on = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"world": self}))
         if self.tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,7 +56,7 @@ class FileServer:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.over.set()
+        self.go_on.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -133,13 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while asked.sent < end:
                 if stall is not None and asked.sent >= stall:
-                    world.over.wait(30)
-                    return
+                    world.go_on.wait()
                 chunk = body[asked.sent : min(asked.sent + CHUNK, end)]
                 self.wfile.write(chunk)
                 asked.sent += len(chunk)
-                if world.pause and not world.over.is_set():
-                    time.sleep(world.pause)
             if drop < len(body) and world.reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 os.close(self.connection.detach())

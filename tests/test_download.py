@@ -79,7 +79,7 @@ def started(server: FileServer, target: Path, *flags: object) -> subprocess.Pope
     )
 
 
-def wait_for(condition, seconds: float = 20.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -342,18 +342,16 @@ def test_a_wrong_checksum_removes_the_file_and_is_one_line(tmp_path):
 
 def test_killed_while_loading_it_goes_on_and_the_bytes_are_the_same(tmp_path):
     content = random_zip(tmp_path / "a.zip", size=400_000)
-    with FileServer({"/a.zip": content}, pause=0.01) as server:
-        for _ in range(3):
-            before = loaded(tmp_path / "R")
+    with FileServer({"/a.zip": content}, stalls=[300_000, 200_000, 100_000]) as server:
+        for whole in (300_000, 500_000, 600_000):
             running = started(server, tmp_path / "R", "--keep_archive")
-            wait_for(lambda before=before: loaded(tmp_path / "R") >= before + 100_000)
+            wait_for(lambda whole=whole: loaded(tmp_path / "R") >= whole)
             running.kill()
             running.communicate()
             assert not (tmp_path / "R").exists()
         have = loaded(tmp_path / "R")
-        server.pause = 0
         assert_ok(process(server, tmp_path / "R", "--keep_archive"))
-        assert server.ranges_asked[-1] == f"bytes={have}-" and have >= 300_000
+        assert server.ranges_asked[-1] == f"bytes={have}-" and len(server.asked) == 4
     assert (tmp_path / "R.download" / "a.zip").read_bytes() == content
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         expected = {name: archive.read(name) for name in archive.namelist()}
@@ -361,13 +359,13 @@ def test_killed_while_loading_it_goes_on_and_the_bytes_are_the_same(tmp_path):
 
 
 def test_killed_at_any_moment_the_corpus_is_missing_or_whole(tmp_path):
-    content = random_zip(tmp_path / "a.zip", files=1500, size=100)
+    content = random_zip(tmp_path / "a.zip", files=1000, size=100)
     target = tmp_path / "R"
     with FileServer({"/a.zip": content}) as server:
         process(server, tmp_path / "once", "--keep_archive")
         expected = tree(tmp_path / "once")
         unpacking = tmp_path / "R.download" / "unpacking" / "0"
-        for files in (1, 500, 1400):
+        for files in (1, 900):
             running = started(server, target)
             wait_for(lambda files=files: target.exists() or (unpacking / f"Actor_{files:02d}").exists())
             running.kill()
@@ -378,35 +376,48 @@ def test_killed_at_any_moment_the_corpus_is_missing_or_whole(tmp_path):
     assert tree(target) == expected and work(target) == []
 
 
-@pytest.mark.parametrize("moment", ["load", "unpack"])
-def test_ctrl_c_keeps_what_was_loaded_and_nothing_half_unpacked(tmp_path, moment):
-    content = random_zip(tmp_path / "a.zip", files=2500, size=200)
+def test_ctrl_c_while_loading_keeps_what_is_loaded(tmp_path):
+    content = random_zip(tmp_path / "a.zip")
     target = tmp_path / "R"
-    with FileServer({"/a.zip": content}, pause=0.02 if moment == "load" else 0) as server:
+    with FileServer({"/a.zip": content}, stalls=[100_000]) as server:
         running = started(server, target)
-        if moment == "load":
-            wait_for(lambda: loaded(target) > 50_000)
-        else:
-            wait_for((tmp_path / "R.download" / "unpacking" / "0" / "Actor_100").exists)
+        wait_for(lambda: loaded(target) >= 100_000)
         running.send_signal(signal.SIGINT)
-        output, errors = running.communicate(timeout=20)
-        assert running.returncode == 130 and errors == "interrupted\n"
-        assert "the same command goes on" in output
-        assert not target.exists()
-        assert work(target) == (["a.zip.part", "a.zip.part.json"] if moment == "load" else ["a.zip"])
-        server.pause = 0
+        output, errors = running.communicate(timeout=60)
+        assert running.returncode == 130 and errors == "interrupted\n" and "the same command goes on" in output
+        assert work(target) == ["a.zip.part", "a.zip.part.json"] and not target.exists()
         assert_ok(process(server, target))
+        assert server.asked[1].range is not None
+    assert len(tree(target)) == 3 + 1
+
+
+def test_ctrl_c_while_unpacking_leaves_nothing_half_unpacked(tmp_path):
+    content = random_zip(tmp_path / "a.zip", files=2500, size=200)
+    with FileServer({"/a.zip": content}) as server:
+        for attempt in range(10):  # on a busy machine it may be over before it is seen
+            target = tmp_path / f"R{attempt}"
+            running = started(server, target)
+            begun = tmp_path / f"R{attempt}.download" / "unpacking" / "0" / "Actor_100"
+            wait_for(lambda target=target, begun=begun: begun.exists() or target.exists())
+            running.send_signal(signal.SIGINT)
+            _, errors = running.communicate(timeout=60)
+            if running.returncode == 130 and not target.exists():
+                break
+        assert running.returncode == 130 and errors == "interrupted\n"
+        assert work(target) == ["a.zip"] and not target.exists()
+        assert_ok(process(server, target))
+        assert len(server.asked) == attempt + 1
     assert len(tree(target)) == 2500 + 1
 
 
 def test_two_at_once_do_not_meet(tmp_path):
     content = random_zip(tmp_path / "a.zip")
-    with FileServer({"/a.zip": content}, pause=0.05) as server:
+    with FileServer({"/a.zip": content}, stalls=[100_000]) as server:
         running = started(server, tmp_path / "R")
         wait_for(lambda: loaded(tmp_path / "R") > 0)
         assert_refused(process(server, tmp_path / "R"), "another download.py is at work")
-        server.pause = 0
-        running.communicate(timeout=20)
+        server.go_on.set()
+        running.communicate(timeout=60)
         assert running.returncode == 0 and len(server.asked) == 1
 
 
@@ -423,7 +434,7 @@ def test_the_table_is_complete_and_every_url_is_https():
             assert CHECKSUM.fullmatch(archive.checksum)
             assert archive.unpacked > (archive.size or 0) > -1
             assert re.fullmatch(r"[\w.-]+\.(zip|tar\.gz|tar\.bz2)", archive.file)
-            assert archive.url.endswith((archive.file, "/content"))
+            assert archive.url.partition("?")[0].endswith((archive.file, "/content"))
     assert RELEASES["RAVDESS"].archives[0].checksum == "md5:bc696df654c87fed845eb13823edef8a"
 
 
