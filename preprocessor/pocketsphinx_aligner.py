@@ -144,12 +144,12 @@ def speed_of(starts: Sequence[float]) -> float | None:
     """
     for rate in RATES:
         frames = [round(start * rate / MODEL_RATE * FRAME_RATE) for start in starts]
-        if all(abs(_seconds(frame, rate) - start) < 1e-6 for frame, start in zip(frames, starts, strict=True)):
+        if all(abs(frame_start(frame, rate) - start) < 1e-6 for frame, start in zip(frames, starts, strict=True)):
             return MODEL_RATE / rate
     return None
 
 
-def _seconds(frame: int, rate: int) -> float:
+def frame_start(frame: int, rate: int) -> float:
     """Where a frame of audio that was resampled to `rate` begins in the recording."""
     return round(frame * MODEL_RATE / rate / FRAME_RATE, 4)
 
@@ -160,7 +160,7 @@ def _intervals(
     """Frames of audio resampled to `rate` -> word and phone intervals that end by `limit` seconds."""
 
     def seconds(frame: int) -> float:
-        return min(_seconds(frame, rate), limit)
+        return min(frame_start(frame, rate), limit)
 
     word_intervals, phone_intervals = [], []
     for word, phones in zip(words, frames, strict=True):

@@ -63,17 +63,30 @@ def match(sources: Sequence[Path], tasks: Sequence[Task], jobs: int) -> tuple[li
     matches = _by_whole_name(sources, tasks, left_out)
     rest = [source for source in sources if source not in matches and source not in left_out]
     matches |= _by_phones(rest, tasks, jobs, left_out)
-    owners = defaultdict(list)
-    for source, found in matches.items():
-        owners[found.task.label].append(source)
-    for label, several in owners.items():
-        whole = [source for source in several if matches[source].lacking is None]
-        for source in several:
-            if len(several) > 1 and whole != [source]:
-                left_out[source] = (
-                    f"{len(several)} TextGrids would be {label}'s: {_some(path.name for path in several)}"
-                )
+    _refuse_rivals(matches, left_out)
     return [matches[source] for source in sources if source in matches and source not in left_out], left_out
+
+
+def _refuse_rivals(matches: Mapping[Path, Match], left_out: dict[Path, str]) -> None:
+    """Of several TextGrids for one recording, the one of its own name counts; without it none does. Copies are one."""
+    owned = defaultdict(list)
+    for source, found in matches.items():
+        owned[found.task.label].append(source)
+    for label, sources in owned.items():
+        if len(sources) == 1 or len({_bytes(source) for source in sources}) == 1:
+            continue
+        whole = [source for source in sources if matches[source].lacking is None]
+        names = _some(str(source) for source in sources)
+        for source in sources:
+            if whole != [source]:
+                left_out[source] = f"{len(sources)} TextGrids would be {label}'s: {names}"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it will be told when it is to be taken
+        return bytes(path)
 
 
 def _by_whole_name(sources: Sequence[Path], tasks: Sequence[Task], left_out: dict[Path, str]) -> dict[Path, Match]:

@@ -16,12 +16,15 @@ import soundfile
 from praatio import textgrid
 
 import audio
+from preprocessor.align_tasks import AlignmentError, SpokenWord
 from preprocessor.alignment import read_alignment
-from preprocessor.pocketsphinx_aligner import AlignmentError, PocketsphinxAligner, SpokenWord
-from preprocessor.speech_span import speech_span
+from preprocessor.facts import MANIFEST
+from preprocessor.pocketsphinx_aligner import RATES, PocketsphinxAligner, frame_start, speed_of
+from preprocessor.speech_span import LOUD_PAUSE_DB, loudest_pause, speech_span
 from preprocessor.textgrid_writer import Interval, fill_silences, write_textgrid
+from tests.aligning import align, command, contents, one_line_error, spoken, write_raw
 from tests.paths import ROOT, real_data
-from tests.sample import run_script, sample_corpus, utterances_of, write_raw_data
+from tests.sample import sample_corpus, utterances_of, write_raw_data
 from text.g2p import EnglishG2P, phones_of
 
 SOME = [f"{emotion}-normal-{statement}-01-{speaker}" for emotion, statement, speaker in (
@@ -49,19 +52,6 @@ def aligned(raw_data: Path) -> Path:
     assert result.returncode == 0, result.stderr
     assert f"aligned {len(SOME)} of {len(SOME)}" in result.stdout
     return output
-
-
-def command(raw_path: Path, output: Path, *more: str) -> list[str]:
-    paths = (f"preprocess.path.raw_path={raw_path}", f"preprocess.path.preprocessed_path={output}")
-    return ["align.py", "--dataset", "Sample", "--set", paths[0], "--set", paths[1], *more]
-
-
-def align(raw_path: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return run_script(*command(raw_path, output, *more))
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
 
 
 def test_textgrids_cover_the_recording_and_hold_the_phones_of_synthesis(raw_data, aligned):
@@ -113,12 +103,54 @@ def test_a_killed_run_goes_on_where_it_stopped(raw_data, aligned, tmp_path):
     assert len(finished) < len(SOME)
     for path in finished:
         assert path.read_bytes() == (aligned / path.relative_to(tmp_path)).read_bytes()
+    (tmp_path / "TextGrid" / "Actor_01" / ".angry.1234.tmp.TextGrid").write_text(
+        "as a kill at the worst time leaves it"
+    )
+    (tmp_path / ".align.1234.tmp.json").write_text("{")
     result = align(raw_data, tmp_path)
     assert result.returncode == 0
     assert f"({len(finished)} kept from before" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    kept = {name: content for name, content in contents(tmp_path).items() if "/." not in name}
-    assert kept == contents(aligned)
+    assert contents(tmp_path) == contents(aligned)
+
+
+def test_words_that_no_dictionary_has_are_aligned_as_synthesis_speaks_them(raw_data, tmp_path):
+    raw_path = tmp_path / "raw"
+    names = [path.stem for path in sorted((raw_data / "Actor_01").glob("*.wav"))]
+    shutil.copytree(raw_data / "Actor_01", raw_path / "Actor_01")
+    texts = dict(
+        zip(names, ("Kidz arr tawking bai thuh dorr", "Doggz ar sittin by the doar 🐕", "🐕 — …"), strict=True)
+    )
+    for name, text in texts.items():
+        (raw_path / "Actor_01" / f"{name}.lab").write_text(text)
+    result = align(raw_path, tmp_path / "out", "--jobs", "1")
+    assert result.returncode == 0, result.stderr
+    for name in names[:2]:
+        assert spoken(tmp_path / "out" / "TextGrid" / "Actor_01" / f"{name}.TextGrid") == phones_of(
+            word for word in EnglishG2P()(texts[name]) if word.source != "pause"
+        )
+    failed = json.loads((tmp_path / "out" / "align.json").read_text())["failed"]
+    assert list(failed) == [f"Actor_01/{names[2]}"] and "nothing to speak" in failed[f"Actor_01/{names[2]}"]
+
+
+def test_other_languages_are_listed_with_what_to_do(raw_data, aligned, tmp_path):
+    raw_path = tmp_path / "raw"
+    shutil.copytree(raw_data / "Actor_02", raw_path / "Actor_02")
+    write_raw(raw_path, {"Hua/happy-01": "你好", "Hua/happy-02": "你好"})
+    facts = {"facts": {"language": "zh"}}
+    (raw_path / "Hua" / MANIFEST).write_text(json.dumps({"files": {"happy-01": facts, "happy-02": facts}}))
+    done = tmp_path / "TextGrid" / "Hua" / "happy-02.TextGrid"  # by somebody else
+    phones = [Interval(0.2 * n, 0.2 * n + 0.2, phone) for n, phone in enumerate(("n", "i2", "h", "ao3"), start=1)]
+    write_textgrid(done, [Interval(0.2, 1.0, "你好")], phones, 2.0)
+    before = done.read_bytes()
+    assert align(raw_path, tmp_path, "--force", "--jobs", "1").returncode == 0
+    report = json.loads((tmp_path / "align.json").read_text())
+    assert list(report["failed"]) == ["Hua/happy-01"] and report["aligned"] == 4 and not report["misfits"]
+    reason = report["failed"]["Hua/happy-01"]
+    assert "US English" in reason and "--aligner mfa" in reason and "model.alignment=learned" in reason
+    assert done.read_bytes() == before  # what pocketsphinx could not replace stays
+    for path in (tmp_path / "TextGrid" / "Actor_02").iterdir():
+        assert path.read_bytes() == (aligned / "TextGrid" / "Actor_02" / path.name).read_bytes()
 
 
 def test_bad_recordings_are_named_and_left_out(raw_data, aligned, tmp_path):
@@ -171,12 +203,6 @@ def test_textgrids_made_elsewhere_are_kept_and_checked(raw_data, aligned, tmp_pa
         assert path.read_bytes() == (aligned / path.relative_to(tmp_path)).read_bytes()
 
 
-def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
-    return result.stderr
-
-
 def test_missing_raw_data_names_the_next_command(tmp_path):
     error = one_line_error(align(tmp_path / "nowhere", tmp_path / "out"))
     assert "python prepare_align.py --dataset Sample" in error
@@ -218,7 +244,7 @@ def test_a_full_or_forbidden_disk_is_an_error(raw_data, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def spoken(raw_data: Path) -> list[tuple[np.ndarray, list[SpokenWord]]]:
+def recordings(raw_data: Path) -> list[tuple[np.ndarray, list[SpokenWord]]]:
     g2p = EnglishG2P()
     wavs = sorted(raw_data.rglob("*.wav"))[:5]
     texts = [path.with_suffix(".lab").read_text() for path in wavs]
@@ -228,18 +254,18 @@ def spoken(raw_data: Path) -> list[tuple[np.ndarray, list[SpokenWord]]]:
     ]
 
 
-def test_results_do_not_depend_on_what_was_aligned_before(spoken):
+def test_results_do_not_depend_on_what_was_aligned_before(recordings):
     one = PocketsphinxAligner()
-    forward = [one.align(wav, 22050, words) for wav, words in spoken]
+    forward = [one.align(wav, 22050, words) for wav, words in recordings]
     noise = np.random.default_rng(0).normal(0, 0.1, 22050).astype(np.float32)
     with pytest.raises(AlignmentError, match="did not reach"):
-        one.align(noise[:2000], 22050, spoken[0][1])
-    assert [one.align(wav, 22050, words) for wav, words in reversed(spoken)] == forward[::-1]
-    assert PocketsphinxAligner().align(spoken[2][0], 22050, spoken[2][1]) == forward[2]
+        one.align(noise[:2000], 22050, recordings[0][1])
+    assert [one.align(wav, 22050, words) for wav, words in reversed(recordings)] == forward[::-1]
+    assert PocketsphinxAligner().align(recordings[2][0], 22050, recordings[2][1]) == forward[2]
 
 
-def test_level_does_not_matter_and_delay_shifts_everything(spoken):
-    wav, words = spoken[0]
+def test_level_does_not_matter_and_delay_shifts_everything(recordings):
+    wav, words = recordings[0]
     aligner = PocketsphinxAligner()
     plain = aligner.align(wav, 22050, words)
     assert aligner.align(wav / 64, 22050, words) == plain
@@ -251,9 +277,38 @@ def test_level_does_not_matter_and_delay_shifts_everything(spoken):
     assert max(abs(shift - delay) for shift in shifts) < 0.06
 
 
-def test_unusable_words_are_refused(spoken):
+def test_a_lost_word_is_looked_for_at_another_speed(recordings, monkeypatch):
+    """The first speed leaves a word in a pause: the second one counts. Where all do, the first is what there is."""
+    wav, words = recordings[0]
+    whole = PocketsphinxAligner().align(wav, 22050, words)
+    assert whole.speed == 1.0
+    without = [*words[:2], *words[3:]]  # "Kids are … by the door": talking lies in a pause, whatever the speed
+    lost = PocketsphinxAligner().align(wav, 22050, without)
+    spans = [(phone.start, phone.end) for phone in lost.phones]
+    assert loudest_pause(wav, 22050, spans) > LOUD_PAUSE_DB
+    assert lost.speed == 1.0
+    monkeypatch.setattr("preprocessor.pocketsphinx_aligner.LOUD_PAUSE_DB", 100.0)
+    assert PocketsphinxAligner().align(wav, 22050, without) == lost
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_speed_is_seen_in_the_times(rate):
+    frames = np.random.default_rng(rate).integers(20, 400, 18).cumsum() // 4
+    assert speed_of([frame_start(int(frame), rate) for frame in frames]) == 16000 / rate
+    assert speed_of([round(float(frame) * 0.0125 + 0.0003, 4) for frame in frames]) is None
+
+
+def test_a_pause_is_as_loud_as_what_lies_in_it():
+    wav = np.full(22050, 0.1, dtype=np.float32)
+    wav[8820:13230] *= 0.5  # a fifth of a second at -6 dB
+    assert loudest_pause(wav, 22050, [(0.0, 0.4), (0.6, 1.0)]) == pytest.approx(-6.02, abs=0.01)
+    assert loudest_pause(wav, 22050, [(0.0, 0.4), (0.4, 0.6), (0.6, 1.0)]) is None
+    assert loudest_pause(wav, 22050, [(0.0, 0.41), (0.45, 1.0)]) is None  # too short
+
+
+def test_unusable_words_are_refused(recordings):
     aligner = PocketsphinxAligner()
-    wav = spoken[0][0]
+    wav = recordings[0][0]
     for words, message in (
         ([], "no words"),
         ([SpokenWord("x", ())], "no pronunciation"),
@@ -262,7 +317,7 @@ def test_unusable_words_are_refused(spoken):
         with pytest.raises(AlignmentError, match=message):
             aligner.align(wav, 22050, words)
     with pytest.raises(AlignmentError, match="silent"):
-        aligner.align(np.zeros_like(wav), 22050, spoken[0][1])
+        aligner.align(np.zeros_like(wav), 22050, recordings[0][1])
 
 
 def test_silences_fill_every_gap():
@@ -285,11 +340,12 @@ def test_the_energy_span_finds_a_tone_in_noise():
 # -------------------------------------------------------------------------------------------- real recordings
 
 RETRIED = "happy-strong-01-01-Actor_06"  # shouted; at its own speed the decoder loses it
+LOST = "angry-strong-02-02-Actor_18"  # at its own speed most of "door" is taken for a pause
 REAL = [
     "neutral-normal-01-01-Actor_01", "angry-strong-02-01-Actor_03", "sad-strong-01-02-Actor_03",
     "calm-normal-02-02-Actor_04", "calm-strong-01-02-Actor_05", RETRIED, "disgust-strong-02-02-Actor_09",
     "surprised-strong-01-01-Actor_12", "happy-normal-02-01-Actor_14", "fearful-normal-01-01-Actor_19",
-    "happy-strong-02-02-Actor_20", "sad-normal-02-01-Actor_22",
+    "happy-strong-02-02-Actor_20", "sad-normal-02-01-Actor_22", LOST,
 ]  # fmt: skip
 
 
@@ -303,9 +359,14 @@ def test_real_recordings_agree_with_the_published_alignments(tmp_path):
     write_raw_data([corpus[name] for name in REAL], raw_path)
     result = align(raw_path, tmp_path, "--jobs", str(min(2, os.cpu_count() or 1)))
     assert result.returncode == 0, result.stderr
-    assert "aligned 12 of 12" in result.stdout
-    retried = int(result.stdout.partition("only when slowed")[0].split(",")[-1])
-    assert retried >= 1
+    assert f"aligned {len(REAL)} of {len(REAL)}" in result.stdout
+    report = json.loads((tmp_path / "align.json").read_text())
+    assert 0.7 < report["retried"][f"Actor_06/{RETRIED}"] < 1
+    assert 0.7 < report["retried"][f"Actor_18/{LOST}"] < 1 and not report["loud_pauses"]
+    first = contents(tmp_path)
+    again = align(raw_path, tmp_path, "--jobs", "1")
+    assert f"({len(REAL)} kept from before, {len(report['retried'])} only when slowed)" in again.stdout
+    assert contents(tmp_path) == first
     differences = []
     for name in REAL:
         speaker = corpus[name].speaker
