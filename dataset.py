@@ -160,6 +160,10 @@ class UtteranceDataset(Dataset[Item]):
 
     def _durations(self, entry: Entry) -> np.ndarray:
         path = self.root / "duration" / f"{entry.speaker}-duration-{entry.name}.npy"
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing; run preprocess.py, or add --set model.alignment=learned where it was run with that"
+            )
         durations = load_array(path)
         if durations.shape != (len(entry.phones),):
             raise UserError(
