@@ -36,26 +36,32 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
+class Mfa:
+    """Runs align.py --aligner mfa with the stand-in on the PATH; `behaviour` as tests/stand_in_mfa.py has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin, self.record = folder / "bin", folder / "record"
+        self.bin.mkdir()
+        script = f"#!{sys.executable}\n" + (ROOT / "tests" / "stand_in_mfa.py").read_text()
+        (self.bin / "mfa").write_text(script)
+        (self.bin / "mfa").chmod(0o755)
+
+    def environment(self, **behaviour: object) -> dict[str, str]:
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "STAND_IN": json.dumps({"record": str(self.record)} | behaviour)}
+
+    def __call__(
+        self, raw_path: Path, output: Path, *more: object, **behaviour: object
+    ) -> subprocess.CompletedProcess[str]:
+        return align(raw_path, output, "--aligner", "mfa", "--jobs", "1", *more, **self.environment(**behaviour))
+
+    def calls(self) -> list[dict]:
+        return [json.loads(line) for line in self.record.read_text().splitlines()] if self.record.exists() else []
+
+
 @pytest.fixture
-def mfa(tmp_path: Path):
-    """Run align.py --aligner mfa with the stand-in on the PATH; `behaviour` as tests/stand_in_mfa.py has it."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = f"#!{sys.executable}\n" + (ROOT / "tests" / "stand_in_mfa.py").read_text()
-    (folder / "mfa").write_text(script)
-    (folder / "mfa").chmod(0o755)
-    record = tmp_path / "record"
-
-    def run(raw_path, output, *more, **behaviour):
-        return align(raw_path, output, "--aligner", "mfa", "--jobs", "1", *more, **environment(**behaviour))
-
-    def environment(**behaviour):
-        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-        return {"PATH": path, "STAND_IN": json.dumps({"record": str(record)} | behaviour)}
-
-    run.environment = environment
-    run.calls = lambda: [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    return run
+def mfa(tmp_path: Path) -> Mfa:
+    return Mfa(tmp_path)
 
 
 def left_behind(output: Path) -> list[str]:

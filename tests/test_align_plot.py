@@ -1,7 +1,9 @@
 """Pictures of alignments: which are drawn, and that what they show lies where it is."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +36,8 @@ def test_the_spectrogram_shows_a_tone_where_it_is(frequency):
 
 
 def lines(figure: Figure, axis: int) -> list[float]:
-    return sorted({float(line.get_xdata()[0]) for line in figure.axes[axis].lines if len(set(line.get_xdata())) == 1})
+    times = [np.asarray(line.get_xdata(), dtype=float) for line in figure.axes[axis].lines]
+    return sorted({float(time[0]) for time in times if len(set(time)) == 1})
 
 
 def test_boundaries_and_labels_lie_where_the_textgrid_has_them():
@@ -51,13 +54,21 @@ def test_boundaries_and_labels_lie_where_the_textgrid_has_them():
     assert "a title" in drawn.get_suptitle() and "a note" in drawn.get_suptitle()
 
 
-def report_of(odd: dict[int, dict[str, object]], count: int = 20) -> tuple[Report, list[Task]]:
-    usual: dict[str, object] = {
-        "start": 0.3, "end": 1.2, "phones": 3, "short": 0, "long": 0, "longest": 200, "loud_pause": None, "speed": 1.0,
-        "problem": None, "other": False,
-    }  # fmt: skip
+def report_of(odd: dict[int, dict[str, Any]], count: int = 20) -> tuple[Report, list[Task]]:
+    usual = Examined(
+        start=0.3,
+        end=1.2,
+        phones=3,
+        short=0,
+        long=0,
+        longest=200,
+        loud_pause=None,
+        speed=1.0,
+        problem=None,
+        other=False,
+    )
     outcomes = [Outcome("A/broken", failure="why")]
-    outcomes += [Outcome(f"A/{n:02d}", grid=Examined(**usual | odd.get(n, {}))) for n in range(count)]
+    outcomes += [Outcome(f"A/{n:02d}", grid=replace(usual, **odd.get(n, {}))) for n in range(count)]
     path = Path()
     names = [outcome.name.split("/") for outcome in outcomes]
     return Report(outcomes), [Task(speaker, name, path, path, KIDS, "en", (), None, False) for speaker, name in names]
@@ -84,13 +95,13 @@ def test_pictures_are_drawn_beside_the_report(tmp_path):
         words, phones = ([Interval(*interval) for interval in tier] for tier in (WORDS, PHONES))
         write_textgrid(tmp_path / "out" / "TextGrid" / f"{label}.TextGrid", words, phones, 2.0)
     plots = tmp_path / "out" / "align_plots"
-    result = align(tmp_path / "raw", tmp_path / "out", "--jobs", "1", "--plot", 2)
+    result = align(tmp_path / "raw", tmp_path / "out", "--jobs", "1", "--plot", 1)
     assert result.returncode == 0, result.stderr
     names = [path.name for path in sorted(plots.iterdir())]
-    assert names == ["A_none-0.png", "A_none-1.png", "A_none-4.png"]  # all are as long: the first has the longest phone
-    assert "drew 3 alignments" in result.stdout
+    assert names == ["A_none-0.png", "A_none-3.png"]  # all are alike: the first has the longest phone
+    assert "drew 2 alignments" in result.stdout
     assert all((plots / name).read_bytes().startswith(b"\x89PNG") for name in names)
     before = contents(plots)
     shutil.copy(plots / names[0], plots / "A_of-an-earlier-run.png")
-    assert align(tmp_path / "raw", tmp_path / "out", "--jobs", "1", "--plot", 2).returncode == 0
+    assert align(tmp_path / "raw", tmp_path / "out", "--jobs", "1", "--plot", 1).returncode == 0
     assert contents(plots) == before
