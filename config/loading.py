@@ -1,6 +1,7 @@
 """From YAML files and `--set file.section.key=value` overrides to a `Config`.
 
-A YAML file may begin with `inherit: OTHER_DATASET`; it then holds only what differs from that dataset's file.
+A YAML file may begin with `inherit: OTHER_DATASET`; it then holds only what differs from that dataset's file. Where
+preprocess.yaml does, model.yaml and train.yaml may be missing. `{dataset}` in a path stands for the dataset's name.
 Unknown keys, wrong types and impossible combinations are `UserError`s that name the file and the key.
 """
 
@@ -41,8 +42,16 @@ def load_config(dataset: str, overrides: Sequence[str] = (), root: Path = CONFIG
     values: dict[str, Any] = {"dataset": dataset}
     for name in FILES:
         values[name] = _read_file(root, dataset, name, ())
+    values["preprocess"]["dataset"] = dataset  # not a parent's
     for override in overrides:
         _apply_override(values, override)
+    for name in FILES:
+        paths = values[name].get("path")
+        if isinstance(paths, dict):
+            values[name]["path"] = {
+                key: path.replace("{dataset}", dataset) if isinstance(path, str) else path
+                for key, path in paths.items()
+            }
     return _validate(values, f"config/{dataset}")
 
 
@@ -83,18 +92,29 @@ def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> di
     if dataset in seen:
         raise UserError(f"{shown}: `inherit` goes in a circle: {' -> '.join([*seen, dataset])}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _inherited(root, dataset) if not path.exists() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {shown}: {error}") from error
     values = _parse_yaml(text, shown)
     if not isinstance(values, dict):
         raise UserError(f"{shown} must hold a mapping of keys to values")
+    if name == "preprocess" and values.get("dataset", dataset) != dataset:
+        raise UserError(f"{shown}: dataset is {values['dataset']!r}, but its folder is {dataset}; leave the line out")
     parent = values.pop("inherit", None)
     if parent is None:
         return values
     if not isinstance(parent, str) or not (root / parent / f"{name}.yaml").is_file():
         raise UserError(f"{shown}: `inherit` names {parent!r}, but config/{parent}/{name}.yaml does not exist")
     return _merge(_read_file(root, parent, name, (*seen, dataset)), values)
+
+
+def _inherited(root: Path, dataset: str) -> str:
+    """What a missing model.yaml or train.yaml would say: the line of preprocess.yaml that names the parent."""
+    lines = (root / dataset / "preprocess.yaml").read_text(encoding="utf-8").splitlines()
+    parent = next((line for line in lines if line.startswith("inherit:")), None)
+    if parent is None:
+        raise FileNotFoundError(f"it does not exist, and config/{dataset}/preprocess.yaml inherits from no other")
+    return parent
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

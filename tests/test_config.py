@@ -1,10 +1,12 @@
 """Typed configuration: what is refused, and with which words."""
 
 import re
+import shutil
 
 import pytest
 
 from config import from_dict, known_datasets, load_config
+from config.loading import CONFIG_ROOT
 from errors import UserError
 
 
@@ -102,5 +104,32 @@ def test_broken_files_are_named(tmp_path, text, message):
 def test_missing_file_is_named(tmp_path):
     (tmp_path / "Mine").mkdir()
     (tmp_path / "Mine" / "preprocess.yaml").write_text("dataset: Mine\n")
-    with pytest.raises(UserError, match=r"cannot read config/Mine/model.yaml"):
+    with pytest.raises(UserError, match=r"cannot read config/Mine/model.yaml: it does not exist"):
+        load_config("Mine", root=tmp_path)
+
+
+def test_one_line_makes_a_dataset_with_folders_of_its_own(tmp_path):
+    shutil.copytree(CONFIG_ROOT, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "Mine").mkdir()
+    (tmp_path / "Mine" / "preprocess.yaml").write_text("inherit: generic\n")
+    config, generic = load_config("Mine", root=tmp_path), load_config("generic", root=tmp_path)
+    assert config.dataset == config.preprocess.dataset == "Mine"
+    assert (
+        vars(config.preprocess.path).items()
+        >= {
+            "corpus_path": "data/Mine",
+            "raw_path": "raw_data/Mine",
+            "preprocessed_path": "preprocessed_data/Mine",
+        }.items()
+    )
+    assert config.train.path.ckpt_path == "output/ckpt/Mine"
+    assert config.model == generic.model and config.train.optimizer == generic.train.optimizer
+    changed = load_config("Mine", ["preprocess.path.raw_path=/elsewhere/{dataset}"], root=tmp_path)
+    assert changed.preprocess.path.raw_path == "/elsewhere/Mine"
+
+
+def test_a_dataset_is_called_as_its_folder(tmp_path):
+    (tmp_path / "Mine").mkdir()
+    (tmp_path / "Mine" / "preprocess.yaml").write_text("dataset: Yours\n")
+    with pytest.raises(UserError, match=r"config/Mine/preprocess.yaml: dataset is 'Yours', but its folder is Mine"):
         load_config("Mine", root=tmp_path)
