@@ -200,8 +200,8 @@ def print_report(report: Report, json_path: Path, seconds: float, jobs: int) -> 
     kept = sum(outcome.kept for outcome, _ in report.aligned)
     new = len(report.outcomes) - kept
     print(
-        f"aligned {len(report.aligned)} of {len(report.outcomes)} ({kept} kept from before, {len(report.retried)} only "
-        f"when slowed), failed {len(report.failed)}; {seconds:.1f} s, {new / max(seconds, 1e-3) / jobs:.1f} files per "
+        f"aligned {len(report.aligned)} of {len(report.outcomes)} ({kept} kept from before, {len(report.retried)} "
+        f"slowed down), failed {len(report.failed)}; {seconds:.1f} s, {new / max(seconds, 1e-3) / jobs:.1f} files per "
         "second and process"
     )
     if report.aligned:
@@ -211,10 +211,8 @@ def print_report(report: Report, json_path: Path, seconds: float, jobs: int) -> 
             f"start {facts['median_start_error_ms']} ms, end {facts['median_end_error_ms']} ms"
         )
     if report.loud_pauses:
-        names = ", ".join(list(report.loud_pauses)[:SHOWN])
-        print(
-            f"{len(report.loud_pauses)} have a pause as loud as speech, in which words may be lost: {names} … (--plot)"
-        )
+        names = ", ".join(list(report.loud_pauses)[:SHOWN]) + (" …" if len(report.loud_pauses) > SHOWN else "")
+        print(f"{len(report.loud_pauses)} have a pause as loud as speech, where a word may be lost (--plot): {names}")
     if facts["other_pronunciations"]:
         print(f"{facts['other_pronunciations']} have other phones for their words than synthesis uses")
     print_some("failed", report.failed, json_path)

@@ -48,7 +48,7 @@ def choose(report: Report, tasks: Sequence[Task], count: int, folder: Path) -> l
     notes: dict[str, list[str]] = {name: [] for name in _spread(names, count)}
     retried = report.retried
     for name in _spread(list(retried), count):
-        notes.setdefault(name, []).append(f"aligned only at {retried[name]:g} of its speed")
+        notes.setdefault(name, []).append(f"aligned at {retried[name]:g} of its speed")
     loud = report.loud_pauses
     for name in _spread(list(loud), count):
         notes.setdefault(name, []).append(f"a pause as loud as speech ({loud[name]:g} dB)")

@@ -34,7 +34,7 @@ class Examined:
     long: int  # phones over LONG_MS
     longest: int
     loud_pause: float | None  # dB relative to the phones, if louder than LOUD_PAUSE_DB: a word may be lost in it
-    speed: float | None  # below 1: only slowed audio could be aligned; None: not made by pocketsphinx_aligner
+    speed: float | None  # below 1: it was slowed down for it; None: not made by pocketsphinx_aligner
     problem: str | None  # why it does not fit its recording or its text
     other: bool  # the words' phones are not those that synthesis uses
 
@@ -74,7 +74,7 @@ class Report:
 
     @property
     def retried(self) -> dict[str, float]:
-        """Recordings that could be aligned only when slowed, and the speed that worked."""
+        """Recordings that were slowed down to be aligned, and the speed that worked."""
         return {
             outcome.name: round(grid.speed, 2)
             for outcome, grid in self.aligned
