@@ -83,9 +83,7 @@ def put_in_place(tree: Path, target: Path, parts: Mapping[str, Any]) -> None:
     marker = _read_marker(target)
     if not marker:
         write_json(tree / MARKER, {"files": _count(tree), "parts": parts})
-        if target.is_dir():  # empty
-            target.rmdir()
-        tree.rename(target)
+        tree.rename(target)  # over an empty folder, too
         return
     folders = sorted(path.name for path in tree.iterdir() if path.is_dir())
     for name in folders:

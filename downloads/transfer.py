@@ -70,8 +70,6 @@ def _attempt(wanted: Wanted, part: Path, network: Network, announce: Callable[[i
     note = _read_note(part)
     known = wanted.size or note.get("size")
     have = _length(part)
-    if known is not None and have > known:
-        have = _restart(part)
     if known is not None and have == known:
         return
     try:
@@ -179,8 +177,8 @@ def _length(part: Path) -> int:
         return 0
 
 
-def _restart(part: Path) -> int:
-    """Empty the file and forget what it was; 0, its length."""
+def _restart(part: Path) -> None:
+    """Empty the file and forget what it was."""
     remove_note(part)
     with part.open("wb"):
-        return 0
+        pass

@@ -1,14 +1,8 @@
-"""What download.py does to a corpus's folder and to the disk, and whom it trusts."""
+"""What download.py does to a corpus's folder and to the disk."""
 
-import hashlib
-import io
 import json
-import os
-import re
 import resource
 import shutil
-import subprocess
-import zipfile
 
 import pytest
 
@@ -21,7 +15,8 @@ from downloads.selection import select
 from downloads.server import Network
 from errors import UserError
 from tests.file_server import FileServer
-from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command
+from tests.processes import assert_ok, assert_refused
+from tests.small_archives import archive_of, corpus, md5, process, random_zip, zipped
 from tests.small_corpus import tree
 
 LOCAL = Network(timeout=5.0, retries=1, plain_http=True)
@@ -30,14 +25,6 @@ LOCAL = Network(timeout=5.0, retries=1, plain_http=True)
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 SPEECH = zipped({"Actor_01/speech.wav": b"speech", "Actor_02/speech.wav": b"speech", "README": b"of the speech"})
@@ -54,16 +41,7 @@ def server():
 
 
 def archives(server: FileServer, *parts: str) -> list[Archive]:
-    found = []
-    for part in parts:
-        content = server.files[f"/{part}.zip"]
-        url, checksum = server.url(f"/{part}.zip"), f"sha256:{hashlib.sha256(content).hexdigest()}"
-        found.append(Archive(part, f"{part}.zip", url, checksum, len(content), None))
-    return found
-
-
-def content(folder) -> dict[str, bytes]:
-    return {name: data for name, data in tree(folder).items() if name != MARKER}
+    return [archive_of(server.files[f"/{part}.zip"], server.url(f"/{part}.zip"), part) for part in parts]
 
 
 # ----------------------------------------------------------------------------------------------------------- parts
@@ -71,7 +49,7 @@ def content(folder) -> dict[str, bytes]:
 
 def test_parts_that_share_folders_are_merged_into_one_corpus(tmp_path, server):
     done = install(archives(server, "speech", "song"), tmp_path / "R", LOCAL)
-    assert content(tmp_path / "R") == {
+    assert corpus(tmp_path / "R") == {
         "Actor_01/speech.wav": b"speech", "Actor_02/speech.wav": b"speech", "Actor_01/song.wav": b"song",
         "README": b"of the speech",
     }  # fmt: skip
@@ -89,9 +67,9 @@ def test_files_that_are_in_two_archives_and_differ_stop_everything(tmp_path, ser
 
 def test_a_part_with_folders_of_its_own_is_added_later(tmp_path, server):
     install(archives(server, "speech"), tmp_path / "R", LOCAL, grows=True)
-    before = content(tmp_path / "R")
+    before = corpus(tmp_path / "R")
     assert install(archives(server, "speech", "subset"), tmp_path / "R", LOCAL, grows=True).files == 3
-    assert content(tmp_path / "R") == before | {"dev-clean/a.wav": b"a", "dev-clean/deep/b.wav": b"b"}
+    assert corpus(tmp_path / "R") == before | {"dev-clean/a.wav": b"a", "dev-clean/deep/b.wav": b"b"}
     assert len(server.asked) == 2 and sorted(path.name for path in tmp_path.iterdir()) == ["R"]
     assert install(archives(server, "speech", "subset"), tmp_path / "R", LOCAL, grows=True).files == 0
     (tmp_path / "R" / "dev-clean" / "a.wav").unlink()
@@ -161,10 +139,10 @@ def test_flags_that_do_not_go_together_are_refused(tmp_path, dataset, flags, sai
 
 
 def test_a_corpus_without_a_release_comes_from_a_given_url(tmp_path, server, capsys):
-    checksum = f"md5:{hashlib.md5(SPEECH).hexdigest()}"
-    flags = ["--to", str(tmp_path / "E"), "--url", server.url("/speech.zip?x=/../y"), "--checksum", checksum]
+    url = server.url("/speech.zip?x=/../y")
+    flags = ["--to", str(tmp_path / "E"), "--url", url, "--checksum", md5(SPEECH)]
     download.main(["--dataset", "ESD", *flags])
-    assert len(content(tmp_path / "E")) == 3 and "3 files" in capsys.readouterr().out
+    assert len(corpus(tmp_path / "E")) == 3 and "3 files" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------------------- folders
@@ -186,7 +164,7 @@ def test_an_empty_folder_and_a_link_to_another_disk_are_filled(tmp_path, server)
     (tmp_path / "link").symlink_to(tmp_path / "big" / "R")
     for name in ("empty", "link"):
         install(archives(server, "speech"), tmp_path / name, LOCAL)
-        assert len(content(tmp_path / name)) == 3
+        assert len(corpus(tmp_path / name)) == 3
     assert (tmp_path / "link").is_symlink() and [path.name for path in (tmp_path / "big").iterdir()] == ["R"]
 
 
@@ -222,70 +200,18 @@ def test_a_disk_that_is_short_is_noticed_before_the_first_byte(tmp_path, server)
 
 def test_a_write_that_fails_is_one_line_and_what_was_loaded_stays(tmp_path, server):
     """A limit on the size of files stands for a full disk: the write itself fails."""
-    archive = zipped({"Actor_01/noise.wav": os.urandom(400_000)})
-    server.files["/a.zip"] = archive
-    flags = [
-        "--to",
-        tmp_path / "R",
-        "--url",
-        server.url("/a.zip"),
-        "--checksum",
-        f"md5:{hashlib.md5(archive).hexdigest()}",
-    ]
-    run = {"capture_output": True, "text": True, "env": {**ENVIRONMENT, "no_proxy": "127.0.0.1"}, "check": False}
+    server.files["/a.zip"] = random_zip()
     limit = 150_000
-    refused = subprocess.run(
-        command("download.py", "--dataset", "RAVDESS", *flags),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        **run,
+    refused = process(
+        server, tmp_path / "R", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     )
     assert_refused(refused, r"cannot write .*R\.download/a\.zip\.part: File too large")
-    assert (tmp_path / "R.download" / "a.zip.part").read_bytes() == archive[:limit]
-    assert_ok(subprocess.run(command("download.py", "--dataset", "RAVDESS", *flags), **run))
-    assert server.asked[1].range == f"bytes={limit}-" and len(content(tmp_path / "R")) == 1
+    assert (tmp_path / "R.download" / "a.zip.part").read_bytes() == server.files["/a.zip"][:limit]
+    assert_ok(process(server, tmp_path / "R"))
+    assert server.asked[1].range == f"bytes={limit}-" and len(corpus(tmp_path / "R")) == 3
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, server):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match=r"cannot write .*file.*: Not a directory"):
         install(archives(server, "speech"), tmp_path / "file" / "R", LOCAL)
-
-
-# ---------------------------------------------------------------------------------------------------------- trust
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A certificate for 127.0.0.1 that nobody signed, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate")
-    path = tmp_path / "certificate.pem"
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"openssl cannot make a certificate: {made.stderr[-200:]!r}")
-    path.write_bytes(made.stdout)
-    return path
-
-
-def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(tmp_path, certificate):
-    with FileServer({"/speech.zip": SPEECH}, tls=certificate) as server:
-        with pytest.raises(UserError, match="certificate is not valid"):
-            install(archives(server, "speech"), tmp_path / "R", LOCAL)
-        assert server.asked == []
-
-
-def test_https_never_leads_to_http(tmp_path, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with FileServer({"/speech.zip": SPEECH}) as plain, FileServer({"/speech.zip": SPEECH}, tls=certificate) as secure:
-        secure.redirects["/speech.zip"] = plain.url("/speech.zip")
-        for network in (LOCAL, Network(retries=1)):
-            with pytest.raises(UserError, match=re.escape(plain.url("/speech.zip"))):
-                install(archives(secure, "speech"), tmp_path / "R", network)
-        assert plain.asked == [] and len(secure.asked) == 2
-        secure.redirects.clear()
-        install(archives(secure, "speech"), tmp_path / "R", Network(retries=1))
-    assert len(content(tmp_path / "R")) == 3
