@@ -87,7 +87,10 @@ def _kind(archive: Path) -> str:
 def _unpack_zip(archive: Path, writer: _Writer) -> None:
     with zipfile.ZipFile(archive) as source:
         members = source.infolist()
-        writer.expect(sum(member.file_size for member in members))
+        total = sum(member.file_size for member in members)
+        writer.expect(total)
+        if writer.bar is not None:
+            writer.bar.total = total
         for member in members:
             mode = stat.S_IFMT(member.external_attr >> 16)
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
