@@ -53,6 +53,7 @@ class About:
     home: str  # URL
     licence: str
     get: str  # one line: what to download and where to unpack it
+    direct: bool = False  # download.py can do that
 
 
 class Corpus(Protocol):
@@ -108,9 +109,10 @@ def get_corpus(name: str, options: Mapping[str, Any] | None = None) -> Corpus:
 def corpus_folder(folder: Path, about: About) -> Path:
     """Return `folder`; raises UserError that says how to get the corpus when there is no such folder."""
     if not folder.is_dir():
+        script = "run python download.py with the same --dataset; or " if about.direct else ""
         raise UserError(
-            f"corpus folder {folder} does not exist; {about.get} ({about.home}), or set preprocess.path.corpus_path, "
-            "or pass --corpus_path"
+            f"corpus folder {folder} does not exist; {script}{about.get} ({about.home}), or set "
+            "preprocess.path.corpus_path, or pass --corpus_path"
         )
     return folder
 

@@ -189,6 +189,20 @@ def test_readme_names_only_what_exists():
     assert {flag for flag in flags - foreign if f'"{flag}"' not in sources} == set()
 
 
+def test_readme_says_where_every_corpus_comes_from():
+    from config import known_datasets
+    from downloads.archives import RELEASES
+    from preprocessor.corpus import CORPORA, get_corpus
+
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    for name in set(CORPORA) - {"generic"}:
+        about = get_corpus(name).about
+        row = next(row for row in rows if row.startswith(f"| `{name}`") and about.home in row)
+        assert about.licence.split(",")[0] in row
+        assert about.direct == ("↓" in row) == (name in RELEASES)
+        assert name in known_datasets()
+
+
 def test_readme_config_keys_exist():
     from config import load_config
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -34,7 +35,7 @@ EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NE
 INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": None}
 ACTORS = tuple(str(actor) for actor in range(1001, 1092))
 FIELDS = ("actor", "sentence", "emotion", "intensity")
-CODES = (ACTORS, SENTENCES, EMOTIONS, INTENSITIES)
+CODES: tuple[Collection[str], ...] = (ACTORS, SENTENCES, EMOTIONS, INTENSITIES)
 
 MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # as distributed
 WITHOUT_SIGNAL = ("1076_MTI_SAD_XX",)
@@ -49,7 +50,7 @@ class CremaD:
     about = About(
         title="CREMA-D",
         home="https://github.com/CheyneyComputerScience/CREMA-D",
-        licence="Open Database License 1.0 (contents: Database Contents License 1.0)",
+        licence="ODbL 1.0, contents DbCL 1.0",
         get="clone the repository there with git-lfs (a zip of it has no audio), so that it holds AudioWAV",
     )
 

@@ -50,6 +50,7 @@ class LibriTTS:
         licence="CC BY 4.0",
         get="unpack some of train-clean-100.tar.gz, dev-clean.tar.gz … there, so that it holds train-clean-100/19/198 "
         "(LibriTTS-R: train_clean_100.tar.gz … and doc.tar.gz of https://www.openslr.org/141/)",
+        direct=True,
     )
 
     def __init__(self, subsets: Sequence[str] | None = None) -> None:

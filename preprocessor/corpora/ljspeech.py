@@ -27,6 +27,7 @@ class LJSpeech:
         home="https://keithito.com/LJ-Speech-Dataset/",
         licence="public domain",
         get="unpack LJSpeech-1.1.tar.bz2 there, so that it holds metadata.csv and wavs/LJ001-0001.wav",
+        direct=True,
     )
 
     def scan(self, folder: Path) -> Scan:

@@ -53,6 +53,7 @@ class Ravdess:
         licence="CC BY-NC-SA 4.0",
         get="unpack Audio_Speech_Actors_01-24.zip there (songs: Audio_Song_Actors_01-24.zip, too), so that it holds "
         "Actor_01 … Actor_24",
+        direct=True,
     )
 
     def __init__(self, channels: Sequence[str] = ("speech",)) -> None:

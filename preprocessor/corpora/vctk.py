@@ -37,6 +37,7 @@ class Vctk:
         home="https://datashare.ed.ac.uk/handle/10283/3443",
         licence="CC BY 4.0",
         get="unpack VCTK-Corpus-0.92.zip there, so that it holds wav48_silence_trimmed, txt and speaker-info.txt",
+        direct=True,
     )
 
     def __init__(self, microphone: str = "mic1") -> None:
