@@ -140,8 +140,8 @@ class _Lattice:
 def best_durations(scores: Tensor, phone_lengths: Tensor, mel_lengths: Tensor, min_frames: int = 1) -> Tensor:
     """Monotonic alignment search: frames of each phone on the path of the largest summed score, [B, N] long.
 
-    Every phone gets `min_frames` frames at least (fewer where an utterance is too short for that, but one), in order, and
-    all frames of an utterance are used. scores [B, T, N]; utterances need at least as many frames as phones.
+    Every phone gets `min_frames` frames at least (fewer where an utterance is too short for that, but one), in order,
+    and all frames of an utterance are used. scores [B, T, N]; utterances need at least as many frames as phones.
     """
     lattice = _Lattice(scores, phone_lengths, mel_lengths, min_frames)
     phones = scores.shape[2]

@@ -17,6 +17,7 @@ from preprocessor.align_tasks import Task
 from preprocessor.alignment import SILENCES, Interval, read_intervals
 from preprocessor.outputs import make_folder
 from preprocessor.parallel import ordered_map
+from text.cleaners import to_ascii
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def draw(picture: Picture) -> Path:
         words = read_intervals(picture.task.textgrid_path, "words")
     except UserError:
         words = []
-    title = f"{picture.task.label}    {picture.task.text}"
+    title = to_ascii(f"{picture.task.label}    {picture.task.text}")
     save_figure(figure(wav, sampling_rate, phones, words, title, picture.note), picture.path)
     return picture.path
 
@@ -115,7 +116,8 @@ def figure(
     wave, labels, spectrum = drawn.subplots(3, 1, sharex=True, height_ratios=(2.0, 1.2, 4.0))
     drawn.suptitle(title + (f"\n{note}" if note else ""), fontsize=11, x=0.01, ha="left")
     _wave(wave, wav, sampling_rate, spoken)
-    _labels(labels, phones, [word for word in words if word[2] not in SILENCES])
+    # romanised: matplotlib's font has no other scripts than Latin
+    _labels(labels, phones, [(a, b, to_ascii(word).strip()) for a, b, word in words if word not in SILENCES])
     _spectrogram(spectrum, wav, sampling_rate, spoken)
     wave.set_xlim(start, end)
     return drawn

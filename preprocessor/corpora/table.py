@@ -84,8 +84,8 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
             return
         except csv.Error as error:
             raise UserError(
-                f"{place}: wrong quotation marks ({error}); a cell that begins with a quotation mark must end with one, and "
-                'marks inside it are doubled: "She said ""no"" to him."'
+                f"{place}: wrong quotation marks ({error}); a cell that begins with a quotation mark must end with "
+                'one, and marks inside it are doubled: "She said ""no"" to him."'
             ) from error
         if any(record):
             yield place, record
