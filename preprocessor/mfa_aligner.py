@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from preprocessor.align_report import examine
 from preprocessor.align_tasks import AlignmentError, SpokenWord, Task
 from preprocessor.mfa_command import find_mfa, reason_for, run_mfa
 from preprocessor.mfa_textgrid import adopt
+from preprocessor.outputs import make_folder, write_bytes
 from preprocessor.parallel import ordered_map
 from utils.files import write_text
 
@@ -76,10 +78,10 @@ def align(tasks: Sequence[Task], folder: Path, options: Options) -> Aligned:
         usable = [task for task in missing if refusals[task] is None]
         failures |= {task.label: reason for task, reason in refusals.items() if reason is not None}
         with _workspace(folder) as work:
-            reasons = _run(mfa, model, usable, work, options) if usable else {}
+            said = _run(mfa, model, usable, work, options) if usable else []
             for task in missing:  # only now: MFA may have failed, and what fails must not keep its former boundaries
                 task.textgrid_path.unlink(missing_ok=True)
-            failures |= _collect(usable, reasons, work, options.jobs)
+            failures |= _collect(usable, said, work, options.jobs)
     fresh = [task.label for task in missing if task.label not in failures]
     return Aligned(fresh, failures)
 
@@ -126,49 +128,53 @@ def _remove_workspaces(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _run(mfa: str, model: str, tasks: Sequence[Task], work: Path, options: Options) -> dict[str, str]:
-    """Lay out the corpus and run MFA; labels of what it said something about -> its words."""
-    corpus, output, log = work / "corpus", work / "output", work.parent / "mfa.log"
+def _run(mfa: str, model: str, tasks: Sequence[Task], work: Path, options: Options) -> list[str]:
+    """Lay out the corpus and run MFA; returns what it said."""
+    corpus, output = work / "corpus", work / "output"
     spellings = _spellings(tasks) if options.dictionary is None else None
     dictionary = _name_or_path(options.dictionary or "")
     if spellings is not None:
         dictionary = str(work / "pronunciations.dict")
-        lines = sorted(f"{spelling} {' '.join(word.phones)}\n" for word, spelling in spellings.items())
-        write_text(work / "pronunciations.dict", "".join(dict.fromkeys(lines)))
+        lines = {f"{spelling} {' '.join(word.phones)}\n" for word, spelling in spellings.items()}
+        write_text(work / "pronunciations.dict", "".join(sorted(lines)))
     for task in tasks:
-        write_text(
-            corpus / task.speaker / f"{task.name}.lab",
-            " ".join(word.text if spellings is None else spellings[word] for word in task.words) + "\n",
-        )
-        _link(task.wav_path.resolve(), corpus / task.speaker / f"{task.name}.wav")
+        folder = corpus / task.speaker
+        make_folder(folder)
+        words = [word.text if spellings is None else spellings[word] for word in task.words]
+        write_bytes(folder / f"{task.name}.lab", f"{' '.join(words)}\n".encode())
+        _link(task.wav_path.resolve(), folder / f"{task.name}.wav")
     single = ["--single_speaker"] if options.jobs > 1 and len({task.speaker for task in tasks}) == 1 else []
     command = [
         mfa, "align", "--clean", *single, "--output_format", "long_textgrid", "-j", str(options.jobs),
         "-t", str(work / "temporary"), str(corpus), dictionary, model, str(output),
     ]  # fmt: skip
-    said = run_mfa(command, work, log, model)
-    return {task.label: reason for task in tasks if (reason := reason_for(task.name, said)) is not None}
+    return run_mfa(command, work, work.parent / "mfa.log", model)
 
 
 def _spellings(tasks: Sequence[Task]) -> dict[SpokenWord, str]:
-    """A spelling for every word, so that each spelling has one pronunciation: "read" (R IY1 D), "readqa" (R EH1 D).
+    """A spelling for every word, so that each spelling has one pronunciation: "read" (R EH1 D), "readqa" (R IY1 D).
 
     Only the letters a to z: MFA has rules of its own for everything else.
     """
-    taken: dict[str, tuple[str, ...]] = {}
+    tried: Counter[str] = Counter()
     spellings: dict[SpokenWord, str] = {}
+    chosen: dict[tuple[str, tuple[str, ...]], str] = {}
+    taken: set[str] = set()
     for word in sorted({word for task in tasks for word in task.words}, key=lambda word: (word.text, word.phones)):
         letters = "".join(letter for letter in word.text.lower() if "a" <= letter <= "z") or "q"
-        spelling, number = letters, 0
-        while taken.setdefault(spelling, word.phones) != word.phones:
-            spelling, number = f"{letters}q{_letters(number)}", number + 1
-        spellings[word] = spelling
+        spelling = chosen.get((letters, word.phones), letters)
+        while spelling in taken and (letters, word.phones) not in chosen:
+            spelling = f"{letters}q{_letters(tried[letters])}"
+            tried[letters] += 1
+        taken.add(spelling)
+        spellings[word] = chosen.setdefault((letters, word.phones), spelling)
     return spellings
 
 
 def _letters(number: int) -> str:
-    """0, 1, …, 25, 26 -> a, b, …, z, za."""
-    return "z" * (number // 26) + chr(ord("a") + number % 26)
+    """0, 1, …, 25, 26, 27 -> a, b, …, z, ba, bb."""
+    rest, digit = divmod(number, 26)
+    return (_letters(rest) if rest else "") + chr(ord("a") + digit)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -182,30 +188,35 @@ def _link(source: Path, target: Path) -> None:
     raise UserError(f"cannot write {target}: {failure.strerror or failure}; free space or permissions?")
 
 
-def _collect(tasks: Sequence[Task], reasons: Mapping[str, str], work: Path, jobs: int) -> dict[str, str]:
+def _collect(tasks: Sequence[Task], said: Sequence[str], work: Path, jobs: int) -> dict[str, str]:
     """Put what MFA made into its place; labels of the others -> why they have none."""
-    items = [
-        (task, work / "output" / task.speaker / f"{task.name}.TextGrid", reasons.get(task.label)) for task in tasks
-    ]
-    failures = ordered_map(_take, items, jobs, preload=("numpy", "soundfile", "praatio.textgrid"), chunk=8)
-    return {task.label: failure for task, failure in zip(tasks, failures, strict=True) if failure is not None}
+    items = [(task, work / "output" / task.speaker / f"{task.name}.TextGrid") for task in tasks]
+    made = [item for item in items if item[1].is_file()]
+    failures = {}
+    for task, path in items:
+        if not path.is_file():
+            reason = reason_for(task.name, said)
+            why = f"; it says: {reason}" if reason else " (its beam was too narrow, or this is not what is spoken)"
+            failures[task.label] = f"Montreal Forced Aligner found no alignment{why}"
+    problems = ordered_map(_take, made, jobs, preload=("numpy", "soundfile", "praatio.textgrid"), chunk=8)
+    for (task, _), problem in zip(made, problems, strict=True):
+        if problem is not None:
+            failures[task.label] = f"Montreal Forced Aligner's TextGrid cannot be used: {problem}"
+    return failures
 
 
-def _take(item: tuple[Task, Path, str | None]) -> str | None:
-    """Move one TextGrid, in our form, to where it belongs; or why not."""
-    task, made, reason = item
-    if not made.is_file():
-        said = f"; it says: {reason}" if reason else " (its beam was too narrow, or this is not what is spoken)"
-        return f"Montreal Forced Aligner found no alignment{said}"
+def _take(item: tuple[Task, Path]) -> str | None:
+    """Move one TextGrid, in our form, to where it belongs; or what is wrong with it."""
+    task, made = item
     wav, sampling_rate = load_recording(task)
     neat = made.with_suffix(".neat.TextGrid")
     try:
         adopt(made, neat, task, len(wav), sampling_rate)
         problem = examine(neat, task, wav, sampling_rate).problem
     except (AlignmentError, UserError) as error:
-        return f"Montreal Forced Aligner's TextGrid cannot be used: {error}"
+        return str(error)
     if problem is not None:
-        return f"Montreal Forced Aligner's TextGrid cannot be used: {problem}"
+        return problem
     try:
         task.textgrid_path.parent.mkdir(parents=True, exist_ok=True)
         neat.replace(task.textgrid_path)  # both lie in preprocessed_path: the move is one step

@@ -18,6 +18,7 @@ INSTALL = "conda create -n aligner -c conda-forge montreal-forced-aligner && con
 LAST = 6  # lines of a failed run that the error quotes
 PATIENCE = 10.0  # seconds that MFA has to end after Ctrl-C
 DECORATION = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[│╭╮╰╯─┏┓┗┛━┃]")  # colours and frames of its messages
+PROGRESS = re.compile(r"\d%\|")  # tqdm's bars
 
 
 def find_mfa() -> str:
@@ -51,7 +52,7 @@ def run_mfa(command: Sequence[str], work: Path, log: Path, model: str) -> list[s
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if plain := _plain(line, work):
+            if (plain := _plain(line, work)) and not PROGRESS.search(plain):
                 said.append(plain)
                 print(f"mfa: {plain}", flush=True)
         code = process.wait()

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from praatio import textgrid
 
+from preprocessor.align_tasks import SpokenWord, Task
 from preprocessor.facts import MANIFEST
+from preprocessor.mfa_aligner import _spellings
 from preprocessor.mfa_command import INSTALL
 from tests.aligning import DOGS, KIDS, align, command, contents, one_line_error, spoken, textgrids, without, write_raw
 from tests.paths import ROOT
@@ -93,6 +97,16 @@ def test_training_and_synthesis_get_the_same_phones(raw, mfa, tmp_path):
     read = {word: phones for word, phones in call["dictionary"] if word.startswith("read")}
     assert sorted(read.values()) == [["R", "EH1", "D"], ["R", "IY1", "D"]]
     assert left_behind(tmp_path / "out") == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["read", "reads", "re-ad", "你", "好", "", "readqa"]), st.integers(0, 40))))
+def test_every_spelling_has_one_pronunciation(words):
+    spoken_words = tuple(SpokenWord(text, (f"P{phone}",)) for text, phone in words)
+    task = Task("A", "a", Path(), Path(), "", "en", spoken_words, None, False)
+    spellings = _spellings([task])
+    assert set(spellings) == set(spoken_words)
+    assert len({(spelling, word.phones) for word, spelling in spellings.items()}) == len(set(spellings.values()))
+    assert all(spelling.isascii() and spelling.isalpha() and len(spelling) < 12 for spelling in spellings.values())
 
 
 def test_a_second_run_keeps_what_is_there_and_does_not_call_mfa(raw, mfa, tmp_path):
@@ -183,7 +197,11 @@ def test_without_mfa_there_is_the_command_that_installs_it(raw, tmp_path):
 def test_mfas_failure_is_told_and_nothing_is_lost(raw, mfa, tmp_path):
     assert mfa(raw, tmp_path / "out").returncode == 0
     before = contents(tmp_path / "out")
-    said = [f"line {number}" for number in range(20)] + ["\x1b[31m╭─ Error ─╮\x1b[0m", "│ no such thing │"]
+    said = [f"line {number}" for number in range(20)] + [
+        " 40%|####  | 4/10",
+        "\x1b[31m╭─ Error ─╮\x1b[0m",
+        "│ no such thing │",
+    ]
     error = one_line_error(mfa(raw, tmp_path / "out", "--force", say=said, exit=3))
     assert "exit code 3" in error and "line 19 / Error / no such thing" in error and "line 5" not in error
     assert "mfa model download acoustic english_us_arpa" in error
