@@ -96,11 +96,11 @@ class LearnedAligner:
 
 
 def write(task: Task, part: Part, durations: Sequence[int]) -> None:
-    """Write the TextGrid. The frames share the spoken part evenly: the last one ends where speech does."""
+    """Write the TextGrid. durations: frames of every phone and of the silence at either end, evenly over the part."""
     ends = np.cumsum(durations)
     times = np.round(part.start + (part.end - part.start) * np.concatenate(([0], ends)) / ends[-1], 6)
     times = np.minimum(times, part.duration)
-    words, phones, index = [], [], 0
+    words, phones, index = [], [], 1  # behind the silence at the start
     for word in part.words:
         if not word.phones:
             continue
@@ -111,5 +111,5 @@ def write(task: Task, part: Part, durations: Sequence[int]) -> None:
             index += 1
         if any(phone not in SILENCES for phone in word.phones):
             words.append(Interval(float(times[first]), float(times[index]), word.text.lower()))
-    assert index == len(durations) == len(phones_of(part.words))
+    assert index + 1 == len(durations) == len(phones_of(part.words)) + 2
     write_textgrid(task.textgrid_path, words, phones, part.duration)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from audio.trim import loud_span
 from errors import UserError
 from preprocessor.alignment import read_alignment
-from text import phones_to_ids
+from text import SILENCE, phones_to_ids
 from text.words import phones_of
 
 if TYPE_CHECKING:
@@ -71,9 +71,13 @@ def by_text(
     sampling_rate: int,
     hop_length: int,
 ) -> Spoken:
-    """The phones that synthesis would speak, in the part of the recording that is loud. Raises UnusableError."""
+    """The phones that synthesis would speak, in the part of the recording that is loud. Raises UnusableError.
+
+    What of the silence around it remains is a phone of its own at either end, SILENCE: without them the first and the
+    last phone would last as long as the silence happens to.
+    """
     try:
-        phones = tuple(phones_of(reader(language, lexicon_path)(text)))
+        phones = (SILENCE, *phones_of(reader(language, lexicon_path)(text)), SILENCE)
     except UserError as error:
         raise UnusableError("unspeakable text", f"{lab}: {error}") from error
     _refuse_unknown(phones, lab)

@@ -52,7 +52,7 @@ def description(synthesizer: Synthesizer, request: Request, speeches: list[Speec
         "chunks": [
             {
                 "text": chunk.text,
-                "phones": list(chunk.phones),
+                "phones": list(speech.phones),
                 "frames": speech.durations,
                 "words": [
                     {"word": word.text, "phones": list(word.phones), "source": word.source} for word in chunk.words

@@ -17,7 +17,7 @@ from config import Config
 from dataset import load_array
 from errors import UserError
 from synthesis.requests import Chunk, Request
-from text import phones_to_ids
+from text import SILENCE, phones_to_ids
 from vocoder import Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text
@@ -29,6 +29,7 @@ class Speech:
 
     wav: np.ndarray  # [samples] float32 in -1 … 1
     mel: np.ndarray  # [T, 80] log-mel
+    phones: tuple[str, ...]
     durations: list[int]  # frames per phone
     emotion_weights: dict[str, float]  # of the tokens; one-hot for a label
 
@@ -75,7 +76,8 @@ class Synthesizer:
     ) -> list[Speech]:
         """Speak one chunk of each request at once; all by label, or all after `reference` [T, 80]."""
         ids = self.loaded.ids
-        phones = [phones_to_ids(chunk.phones) for _, chunk in parts]
+        spoken = [self._spoken(chunk.phones) for _, chunk in parts]
+        phones = [phones_to_ids(row) for row in spoken]
         lengths = torch.tensor([len(row) for row in phones])
         padded = torch.zeros(len(phones), int(lengths.max()), dtype=torch.long)
         for row, values in zip(padded, phones, strict=True):
@@ -103,11 +105,19 @@ class Synthesizer:
                 Speech(
                     wav.numpy(),
                     mels[index, : frames[index]].cpu().numpy(),
+                    spoken[index],
                     output.durations[index, : lengths[index]].tolist(),
                     self._weights(index, emotions, output.emotion_logits),
                 )
             )
         return results
+
+    def _spoken(self, phones: tuple[str, ...]) -> tuple[str, ...]:
+        """With the silence at either end that a model with a learned alignment has always seen there."""
+        learned = self.loaded.config.model.alignment == "learned"
+        if not learned or phones[0] == phones[-1] == SILENCE:
+            return phones
+        return (SILENCE, *phones, SILENCE)
 
     def _weights(self, index: int, emotions: Tensor | None, logits: Tensor | None) -> dict[str, float]:
         names = self.loaded.ids.emotions

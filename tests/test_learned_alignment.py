@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 
 from preprocessor.alignment import read_alignment
 from tests.paths import real_data
@@ -64,7 +65,7 @@ def test_no_textgrid_is_needed_and_the_losses_of_alignment_fall(trained):
     folder, _ = trained
     preprocessed, output = folder / "preprocessed", folder / "output"
     assert not list(preprocessed.rglob("*.TextGrid")) and not list((preprocessed / "duration").glob("*"))
-    assert "{K IH1 D Z AA1 R T AO1 K IH0 NG B AY1 DH AH0 D AO1 R}" in (preprocessed / "train.txt").read_text()
+    assert "{sil K IH1 D Z AA1 R T AO1 K IH0 NG B AY1 DH AH0 D AO1 R sil}" in (preprocessed / "train.txt").read_text()
     for split in ("train", "val"):
         losses = scalars(output, split, "loss/alignment")
         assert losses[max(losses)] < losses[min(losses)]
@@ -75,7 +76,15 @@ def test_its_model_speaks_and_is_evaluated(trained):
     folder, flags = trained
     single = ["--restore_step", "latest", "--mode", "single", "--speaker_id", "Actor_02", "--emotion_id", "angry"]
     assert_ok(run_script("synthesize.py", *flags, *single, "--text", "Dogs are talking", "--output", folder / "spoken"))
-    assert len(list((folder / "spoken").glob("*.wav"))) == 1
+    (result,) = (folder / "spoken").glob("*.json")
+    chunk = json.loads(result.read_text())["chunks"][0]
+    assert chunk["phones"] == ["sil", "D", "AA1", "G", "Z", "AA1", "R", "T", "AO1", "K", "IH0", "NG", "sil"]
+    assert len(chunk["frames"]) == len(chunk["phones"])
+    assert soundfile.info(result.with_suffix(".wav")).frames == sum(chunk["frames"]) * 256
+    batch = ["--restore_step", "60", "--mode", "batch", "--source", folder / "preprocessed" / "val.txt"]
+    assert_ok(run_script("synthesize.py", *flags, *batch, "--output", folder / "batch"))
+    for result in (folder / "batch").glob("*.json"):
+        assert json.loads(result.read_text())["chunks"][0]["phones"].count("sil") == 2
     assert_ok(run_script("evaluate.py", *flags, "--restore_step", "60", "--output", folder / "report"))
     report = json.loads((folder / "report" / "report.json").read_text())
     logged = scalars(folder / "output", "val", "loss/total")[60]

@@ -9,6 +9,7 @@ PAD = "_"
 PUNCTUATION = "-!'(),.:;? "
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SILENCES = ("sp", "spn", "sil")  # short pause, spoken noise, silence
+SILENCE = "sil"
 
 VOWELS = tuple("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
 CONSONANTS = tuple("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
