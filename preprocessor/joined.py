@@ -76,9 +76,10 @@ def _scan_member(joined: PreprocessConfig, name: str, member: PreprocessConfig) 
         raise UserError(f"config/{name}/preprocess.yaml: {error}") from error
     folder = Path(joined.path.corpus_paths.get(name, member.path.corpus_path))
     if not folder.is_dir():
+        script = f"run python download.py --dataset {name}; or " if corpus.about.direct else ""
         raise UserError(
-            f"corpus folder {folder} of {name} does not exist; {corpus.about.get} ({corpus.about.home}), or name yours "
-            f"by --set preprocess.path.corpus_paths.{name}=DIR"
+            f"corpus folder {folder} of {name} does not exist; {script}{corpus.about.get} ({corpus.about.home}), or "
+            f"name yours by --set preprocess.path.corpus_paths.{name}=DIR"
         )
     return corpus.scan(folder)
 
