@@ -1,8 +1,13 @@
 """Collects the largest error of every golden file that a run compared, and prints the table at the end."""
 
+import signal
 from collections.abc import Callable
 
 import pytest
+
+# Begun in the background by a shell, this process ignores Ctrl-C, and so would every script that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARITY: dict[tuple[str, str], float] = {}
 
