@@ -31,7 +31,7 @@ demo: setup
 	$(BIN)/python demo.py $(if $(CORPUS),--corpus "$(CORPUS)")
 
 test: setup-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m slow

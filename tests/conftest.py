@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,20 @@ def parity() -> Callable[[str, str, float], None]:
         PARITY[file, quantity] = max(error, PARITY.get((file, quantity), 0.0))
 
     return note
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of several processes (pytest-xdist) each hands its errors to the one that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["parity"] = [(*key, error) for key, error in PARITY.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Called where pytest-xdist's processes report back."""
+    for file, quantity, error in getattr(node, "workeroutput", {}).get("parity", ()):
+        PARITY[file, quantity] = max(error, PARITY.get((file, quantity), 0.0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
