@@ -216,8 +216,13 @@ def _sha256(path: Path) -> str:
 def _validation(made: Plan, keys: Sequence[Key]) -> set[Key]:
     values = made.config.preprocessing
     if made.given is not None:
-        return choose_given(keys, made.given, str(made.output / "val.txt"))
-    return choose(keys, values.split, values.val_size, made.facts)
+        chosen = choose_given(keys, made.given, str(made.output / "val.txt"))
+    else:
+        chosen = choose(keys, values.split, values.val_size, made.facts)
+    if all(emotion_of(name) is None for speaker, name in keys if (speaker, name) not in chosen):
+        source = str(made.output / "val.txt") if made.given is not None else "preprocess.preprocessing.split"
+        raise UserError(f"{source} holds out every utterance with an emotion label: no emotion would be left to learn")
+    return chosen
 
 
 def _seconds_per_frame(config: PreprocessConfig) -> float:

@@ -327,6 +327,13 @@ def test_labels_that_are_all_skipped_are_no_labels(raw):
     assert not (raw / "out/train.txt").exists()
 
 
+def test_labels_that_are_all_held_out_are_no_labels(raw):
+    take_labels(raw, ("Actor_02",))
+    with pytest.raises(UserError, match=r"split holds out every utterance with an emotion label"):
+        run(raw, *split("speaker", "Actor_01"))
+    assert not (raw / "out/train.txt").exists()
+
+
 def test_languages_come_from_the_corpus_or_are_the_first_of_the_dataset(raw):
     write_manifest(raw / "raw/Actor_02", {path.stem: Facts(language="zh") for path in (raw / "raw/Actor_02").iterdir()})
     languages = "preprocess.preprocessing.text.languages"
