@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audio.mel import band_centres
+from audio.mel import MelSpectrogram, band_centres
 from config import Config, from_dict
 from config.schema import PreprocessConfig
 from errors import UserError
@@ -79,6 +79,20 @@ def phone_templates(config: PreprocessConfig, symbols: int) -> Tensor:
         if symbol.startswith("@"):
             row.copy_(torch.tensor(levels(symbol[1:]))[which])
     return templates
+
+
+def mel_spectrogram(config: Config) -> MelSpectrogram:
+    """The analysis that the model was trained on."""
+    preprocessing = config.preprocess.preprocessing
+    return MelSpectrogram(
+        preprocessing.audio.sampling_rate,
+        preprocessing.stft.filter_length,
+        preprocessing.stft.hop_length,
+        preprocessing.stft.win_length,
+        preprocessing.mel.n_mel_channels,
+        preprocessing.mel.mel_fmin,
+        preprocessing.mel.mel_fmax,
+    )
 
 
 def uses_external_speakers(config: Config) -> bool:

@@ -77,10 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from config import load_config
     from preprocessor.align_corpus import remove_leftovers
     from preprocessor.align_tasks import find_tasks
+    from text import check_languages
 
     config = load_config(args.dataset, args.overrides).preprocess
     raw_path, output = Path(config.path.raw_path), Path(config.path.preprocessed_path)
     languages = config.preprocessing.text.languages
+    check_languages(languages)
     began = time.monotonic()
     tasks = find_tasks(raw_path, output / "TextGrid", languages, config.path.lexicon_path, args.force)
     if not tasks:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from acoustic import LoadedModel
-from audio import MelSpectrogram
+from acoustic import LoadedModel, mel_spectrogram
 from errors import UserError
 from preprocessor.align_corpus import load_recording, unusable
 from preprocessor.align_tasks import Task
@@ -45,16 +44,7 @@ class LearnedAligner:
         self.rate, self.hop = preprocessing.audio.sampling_rate, preprocessing.stft.hop_length
         self.languages = preprocessing.text.languages
         self.lexicon_path = lexicon_path
-        mel, stft = preprocessing.mel, preprocessing.stft
-        self.mel = MelSpectrogram(
-            self.rate,
-            stft.filter_length,
-            stft.hop_length,
-            stft.win_length,
-            mel.n_mel_channels,
-            mel.mel_fmin,
-            mel.mel_fmax,
-        ).to(device)
+        self.mel = mel_spectrogram(loaded.config).to(device)
 
     def align_all(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, str | None]]:
         """Write the TextGrids of `tasks`, each beside the reason why there is none."""

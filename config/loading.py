@@ -103,7 +103,7 @@ def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> di
     parent = values.pop("inherit", None)
     if parent is None:
         return values
-    if not isinstance(parent, str) or not (root / parent / f"{name}.yaml").is_file():
+    if not isinstance(parent, str) or not any((root / parent / f"{file}.yaml").is_file() for file in (name, FILES[0])):
         raise UserError(f"{shown}: `inherit` names {parent!r}, but config/{parent}/{name}.yaml does not exist")
     return _merge(_read_file(root, parent, name, (*seen, dataset)), values)
 

@@ -13,6 +13,7 @@ from preprocessor.alignment import SILENCES, read_intervals, trim
 from preprocessor.pocketsphinx_aligner import speed_of
 from preprocessor.pronunciation import Fit, fit
 from preprocessor.speech_span import LOUD_PAUSE_DB, loudest_pause, speech_span
+from preprocessor.spoken import TOLERANCE
 from text.sequence import phones_to_ids
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SHORT_MS, LONG_MS = 30, 300  # phones outside are worth a look
-TOLERANCE = 0.02  # seconds by which a TextGrid's speech may end after its recording, as preprocess.py has it
 
 
 @dataclass(frozen=True)

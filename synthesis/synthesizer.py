@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acoustic import LoadedModel, uses_external_speakers
-from audio import MelSpectrogram, is_silent, load
+from acoustic import LoadedModel, mel_spectrogram, uses_external_speakers
+from audio import is_silent, load
 from audio.trim import trim_silence
-from config import Config
 from dataset import load_array
 from errors import UserError
 from synthesis.requests import Chunk, Request
@@ -135,20 +134,6 @@ class Synthesizer:
         folder = Path(config.preprocess.path.preprocessed_path) / "spker_embed"
         rows = [load_array(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
         return torch.from_numpy(np.stack(rows)).float().to(self.device)
-
-
-def mel_spectrogram(config: Config) -> MelSpectrogram:
-    """The analysis that the model was trained on."""
-    preprocessing = config.preprocess.preprocessing
-    return MelSpectrogram(
-        preprocessing.audio.sampling_rate,
-        preprocessing.stft.filter_length,
-        preprocessing.stft.hop_length,
-        preprocessing.stft.win_length,
-        preprocessing.mel.n_mel_channels,
-        preprocessing.mel.mel_fmin,
-        preprocessing.mel.mel_fmax,
-    )
 
 
 def join(pieces: Sequence[np.ndarray], sampling_rate: int) -> np.ndarray:

@@ -124,6 +124,10 @@ def test_one_line_makes_a_dataset_with_folders_of_its_own(tmp_path):
     )
     assert config.train.path.ckpt_path == "output/ckpt/Mine"
     assert config.model == generic.model and config.train.optimizer == generic.train.optimizer
+    (tmp_path / "Child").mkdir()
+    (tmp_path / "Child" / "preprocess.yaml").write_text("inherit: Mine\n")
+    child = load_config("Child", root=tmp_path)
+    assert child.model == config.model and child.train.path.ckpt_path == "output/ckpt/Child"
     changed = load_config("Mine", ["preprocess.path.raw_path=/elsewhere/{dataset}"], root=tmp_path)
     assert changed.preprocess.path.raw_path == "/elsewhere/Mine"
 
