@@ -250,20 +250,21 @@ class LengthBucketSampler(Sampler[list[int]]):
 
     Each epoch permutes the utterances, sorts pools of `pool` batches by length (jittered by 5% so that batches differ
     between epochs), cuts them into batches and shuffles those. All of it is a function of (seed, epoch): a run that
-    starts at a saved position sees exactly what an unbroken one sees. Of `world` processes each takes every
-    `world`-th batch; an epoch's batches are topped up from its start so that all take equally many.
+    starts at a saved position sees exactly what an unbroken one sees. `world` processes share batches of
+    `world` x `batch_size` utterances, the same as one process with that batch size draws. Each takes every `world`-th
+    of them, so lengths are alike between processes, too, and none waits long for another.
     """
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, pool: int = 32
     ) -> None:
         self.lengths = torch.tensor(lengths, dtype=torch.float64)
-        self.batch_size = batch_size
+        self.batch_size = batch_size * world  # of all processes together
         self.seed = seed
         self.rank = rank
         self.world = world
-        self.pool = pool * batch_size
-        self.batches = math.ceil(math.ceil(len(lengths) / batch_size) / world)  # of this process, in an epoch
+        self.pool = pool * self.batch_size
+        self.batches = math.ceil(len(lengths) / self.batch_size)  # in an epoch
         self.start = Position(0, 0, self.batches)
 
     def resume(self, position: Position) -> None:
@@ -287,9 +288,13 @@ class LengthBucketSampler(Sampler[list[int]]):
             pool = pool[keys[pool].argsort(stable=True)]
             batches += [batch.tolist() for batch in pool.split(self.batch_size)]
         batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-        while len(batches) < self.batches * self.world:
-            batches += batches[: self.batches * self.world - len(batches)]
-        return batches[self.rank :: self.world]
+        return [self._share(batch, order) for batch in batches]
+
+    def _share(self, batch: list[int], order: Tensor) -> list[int]:
+        """This process's part of a batch; one too small for all is topped up from the epoch's start."""
+        if len(batch) < self.world:
+            batch = batch + order.repeat(self.world)[: self.world - len(batch)].tolist()
+        return batch[self.rank :: self.world]
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, index = self.start.epoch, self.start.index
