@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from audio.files import is_silent, load, save
+from audio.files import is_silent, load, peak, save
 
 if TYPE_CHECKING:
     from audio.mel import MelSpectrogram
 
-__all__ = ["MelSpectrogram", "is_silent", "load", "save"]
+__all__ = ["MelSpectrogram", "is_silent", "load", "peak", "save"]
 
 
 def __getattr__(name: str) -> Any:

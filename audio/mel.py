@@ -98,11 +98,7 @@ class MelSpectrogram(nn.Module):
 
     def magnitude(self, wav: Tensor, lengths: Tensor | None = None) -> Tensor:
         """wav [B, samples] -> STFT magnitudes [B, T, filter_length // 2 + 1]; `lengths` as in forward."""
-        pad = self.filter_length // 2
-        position = torch.arange(-pad, wav.shape[1] + pad, device=wav.device)
-        ends = torch.full((1, 1), wav.shape[1], device=wav.device) if lengths is None else lengths[:, None]
-        mirrored = mirror(position[None], ends).expand(wav.shape[0], -1)  # [B, samples + 2 * pad]
-        padded = wav.float().clamp(-1.0, 1.0).gather(1, mirrored)
+        padded = self._pad(wav.float().clamp(-1.0, 1.0), lengths)
         spectrum = torch.stft(
             padded,
             self.filter_length,
@@ -117,6 +113,15 @@ class MelSpectrogram(nn.Module):
             return magnitude
         beyond = torch.arange(magnitude.shape[1], device=wav.device)[None] > lengths[:, None] // self.hop_length
         return magnitude.masked_fill(beyond[:, :, None], 0.0)
+
+    def _pad(self, wav: Tensor, lengths: Tensor | None) -> Tensor:
+        """wav [B, samples] -> [B, samples + filter_length], mirrored half a window at either end."""
+        pad = self.filter_length // 2
+        if lengths is None and wav.shape[1] > pad:  # the usual case, without an index for every sample
+            return torch.cat([wav[:, 1 : pad + 1].flip(1), wav, wav[:, -pad - 1 : -1].flip(1)], dim=1)
+        position = torch.arange(-pad, wav.shape[1] + pad, device=wav.device)
+        ends = torch.full((1, 1), wav.shape[1], device=wav.device) if lengths is None else lengths[:, None]
+        return wav.gather(1, mirror(position[None], ends).expand(wav.shape[0], -1))
 
 
 def mirror(position: Tensor, length: Tensor) -> Tensor:

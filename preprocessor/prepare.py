@@ -9,7 +9,6 @@ again, and files that come out the same are left untouched.
 from __future__ import annotations
 
 import json
-import wave
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audio import is_silent, load, save
+from audio import load, peak, save
+from audio.files import SILENCE, wav_header
 from errors import UserError
 from preprocessor.corpus import Utterance
 from preprocessor.facts import MANIFEST, Facts
@@ -150,8 +150,8 @@ def _complete(task: Speaker, manifest: Mapping[str, Any]) -> Prepared:
         if utterance.name not in samples or _is_whole(task.folder, utterance, samples[utterance.name]):
             continue
         wav = load(utterance.audio_path, task.settings.sampling_rate)
-        peak = manifest["peak"] or float(np.abs(wav).max())
-        written += _write(task.folder, utterance, quantise(wav, peak, task.settings), task.settings)
+        pcm = quantise(wav, manifest["peak"] or peak(wav), task.settings)
+        written += _write(task.folder, utterance, pcm, task.settings)
     return _result(task, samples, written, bad)
 
 
@@ -173,12 +173,13 @@ def _measure(task: Speaker) -> tuple[dict[str, float], dict[str, npt.NDArray[np.
     for utterance in task.utterances:
         try:
             wav = load(utterance.audio_path, task.settings.sampling_rate)
-            if is_silent(wav):
+            highest = peak(wav)
+            if highest < SILENCE:
                 raise UserError(f"{utterance.audio_path}: the recording is silent")
         except UserError as error:
             bad.append(Bad(utterance, str(error)))
             continue
-        peaks[utterance.name] = float(np.abs(wav).max())
+        peaks[utterance.name] = highest
         room -= len(wav)
         if room >= 0:
             kept[utterance.name] = wav
@@ -222,23 +223,22 @@ def _write_all(
     return _result(task, samples, written, bad)
 
 
-def quantise(wav: npt.NDArray[np.float32], peak: float, settings: Settings) -> npt.NDArray[np.int16]:
-    """[samples] float32 -> int16 with `peak` at max_wav_value, truncated toward zero as in the original.
+def quantise(wav: npt.NDArray[np.float32], highest: float, settings: Settings) -> npt.NDArray[np.int16]:
+    """[samples] float32 -> int16 with `highest` at max_wav_value, truncated toward zero as in the original.
 
     The original lets a peak of exactly +32768 wrap round to -32768; here it saturates at 32767.
     """
-    scaled = np.trunc(wav / np.float32(peak) * np.float32(settings.max_wav_value))
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
+    scaled = wav / np.float32(highest)
+    scaled *= np.float32(settings.max_wav_value)
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype(np.int16)  # truncates
 
 
 def _write(folder: Path, utterance: Utterance, pcm: npt.NDArray[np.int16], settings: Settings) -> bool:
     """Write wav and lab where they differ from what is there; whether either did."""
     wav_path, lab_path = folder / f"{utterance.name}.wav", folder / f"{utterance.name}.lab"
-    text = utterance.text.encode()
+    new_lab = write_bytes(lab_path, utterance.text.encode())
     new_wav = not _holds(wav_path, pcm, settings.sampling_rate)
-    new_lab = not lab_path.is_file() or lab_path.read_bytes() != text
-    if new_lab:
-        write_bytes(lab_path, text)
     if new_wav:
         save(wav_path, pcm, settings.sampling_rate)
     return new_wav or new_lab
@@ -246,10 +246,10 @@ def _write(folder: Path, utterance: Utterance, pcm: npt.NDArray[np.int16], setti
 
 def _holds(path: Path, pcm: npt.NDArray[np.int16], sampling_rate: int) -> bool:
     try:
-        with wave.open(str(path), "rb") as reader:
-            form = (reader.getnchannels(), reader.getsampwidth(), reader.getframerate(), reader.getnframes())
-            return form == (1, 2, sampling_rate, len(pcm)) and reader.readframes(len(pcm)) == pcm.tobytes()
-    except (OSError, EOFError, wave.Error):
+        if path.stat().st_size != WAV_HEADER + pcm.nbytes:
+            return False
+        return path.read_bytes() == wav_header(len(pcm), sampling_rate) + pcm.astype("<i2", copy=False).tobytes()
+    except OSError:
         return False
 
 
