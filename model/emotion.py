@@ -2,79 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.masked_norm import MaskedBatchNormReLU
 from utils.masks import padding_mask
-
-
-class MaskedBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose statistics leave out padded positions, so that padding changes nothing in training either.
-
-    With `synchronised`, statistics in training are those of the batches of all processes together, which then must
-    all run forward and backward equally often.
-    """
-
-    synchronised = False
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """x [B, C, T, F], valid [B, 1, T, 1] (1 = frame, 0 = padding) or None: all valid."""
-        if not self.training or (valid is None and not self.synchronised):
-            return super().forward(x)
-        values = x.float()
-        if valid is None:
-            valid = values.new_ones(x.shape[0], 1, x.shape[2], 1)
-        count = valid.sum(dtype=torch.float32) * x.shape[3]  # a half-precision sum of many ones is not their number
-        mean = (values * valid).sum((0, 2, 3)) / count
-        centred = values - mean[:, None, None]
-        variance = (centred.square() * valid).sum((0, 2, 3)) / count
-        if self.synchronised:
-            count, mean, variance = _of_all_processes(count, mean, variance)
-            centred = values - mean[:, None, None]
-        with torch.no_grad():
-            assert self.num_batches_tracked is not None and self.momentum is not None
-            assert self.running_mean is not None and self.running_var is not None
-            self.num_batches_tracked += 1
-            unbiased = variance * (count / (count - 1).clamp(min=1))
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """all_reduce whose gradient is one, too: what a process puts in has a part in the loss of every other."""
-
-    @staticmethod
-    def forward(_: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-
-def _of_all_processes(count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count [], mean [C] and variance [C] of every process's values -> those of all of them, by one exchange.
-
-    Each process writes its own row of a table of zeros, so that the sum over processes is the table of all.
-    """
-    row = torch.cat([count[None], mean, variance])
-    own = torch.arange(dist.get_world_size(), device=row.device) == dist.get_rank()
-    table: Tensor = _SumOverProcesses.apply(own[:, None] * row)
-    counts, means, variances = table.split([1, len(mean), len(mean)], dim=1)  # of each process: [W, 1], [W, C], [W, C]
-    total = counts.sum()
-    whole = (counts * means).sum(0) / total
-    spread = (counts * (variances + (means - whole).square())).sum(0) / total
-    return total, whole, spread
 
 
 class ReferenceEncoder(nn.Module):
@@ -99,7 +33,7 @@ class ReferenceEncoder(nn.Module):
             nn.Conv2d(inputs, outputs, kernel_size, strides, padding)
             for inputs, outputs in zip([1, *filters[:-1]], filters, strict=True)
         )
-        self.norms = nn.ModuleList(MaskedBatchNorm2d(channels) for channels in filters)
+        self.norms = nn.ModuleList(MaskedBatchNormReLU(channels) for channels in filters)
         self._time = (kernel_size[0], strides[0], padding[0])
         bands = mel_bands
         for _ in filters:
@@ -110,7 +44,8 @@ class ReferenceEncoder(nn.Module):
         """mels [B, T, M], lengths [B] or None (nothing is padding) -> [B, hidden]."""
         if not self.mask_padding:
             lengths = None
-        x = mels.unsqueeze(1)  # (B, 1, T, M)
+        # (B, 1, T, M), channels last in memory: the convolutions are twice as fast, the sums per channel ten times
+        x = mels.unsqueeze(1).to(memory_format=torch.channels_last)
         valid = _valid(lengths, x)
         if valid is not None:
             x = x * valid
@@ -118,10 +53,7 @@ class ReferenceEncoder(nn.Module):
             x = conv(x)
             if lengths is not None:
                 lengths = _conv_length(lengths, *self._time)
-            valid = _valid(lengths, x)
-            x = F.relu(norm(x, valid))
-            if valid is not None:
-                x = x * valid
+            x = norm(x, _valid(lengths, x))
         sequence = x.permute(0, 2, 1, 3).flatten(2)  # (B, T', channels * bands), channels outermost
         if lengths is None:
             return self.gru(sequence)[1].squeeze(0)

@@ -7,8 +7,9 @@ import torch
 
 from model import AcousticModel, LossCounts, ModelSizes, TrainingLoss, count_parameters, learning_rate
 from model.duration import frames_from_log, regulate_length
-from model.emotion import MaskedBatchNorm2d, ReferenceEncoder
+from model.emotion import ReferenceEncoder
 from model.lightweight_conv import LightweightConv
+from model.masked_norm import MaskedBatchNormReLU
 from utils.masks import padding_mask
 
 SIZES = ModelSizes(symbols=361, speakers=4, emotions=8)
@@ -85,14 +86,24 @@ def test_reordering_a_batch_reorders_the_output(model):
     assert torch.allclose(shuffled, straight[order], atol=1e-5)
 
 
-def test_masked_batch_norm_sees_no_padding_in_training():
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_masked_batch_norm_sees_no_padding_in_training(layout):
+    """Outputs, gradients and running statistics are those of BatchNorm2d and ReLU on the frames alone."""
     torch.manual_seed(0)
-    norm = MaskedBatchNorm2d(4)
-    plain = torch.nn.BatchNorm2d(4)
-    x = torch.randn(1, 4, 7, 5)
-    padded = torch.cat([x, torch.full((1, 4, 6, 5), 50.0)], 2)
-    valid = (torch.arange(13) < 7).float()[None, None, :, None]
-    assert torch.allclose(norm(padded, valid)[:, :, :7], plain(x), atol=1e-5)
+    norm, plain = MaskedBatchNormReLU(4), torch.nn.BatchNorm2d(4)
+    for values in (norm, plain):
+        values.load_state_dict({**values.state_dict(), "weight": torch.tensor([1.0, -0.5, 2.0, 0.3])})
+    x = torch.randn(3, 4, 7, 5, requires_grad=True)
+    padded = torch.cat([x.detach(), torch.full((3, 4, 6, 5), 50.0)], 2).to(memory_format=layout).requires_grad_()
+    valid = (torch.arange(13) < 7).float()[None, None, :, None].expand(3, -1, -1, -1)
+    seen, wanted = norm(padded, valid), torch.relu(plain(x))
+    assert torch.allclose(seen[:, :, :7], wanted, atol=1e-5) and not seen[:, :, 7:].any()
+    slope = torch.randn_like(seen)
+    seen.backward(slope)
+    wanted.backward(slope[:, :, :7])
+    assert torch.allclose(padded.grad[:, :, :7], x.grad, atol=1e-5) and not padded.grad[:, :, 7:].any()
+    assert torch.allclose(norm.weight.grad, plain.weight.grad, atol=1e-5)
+    assert torch.allclose(norm.bias.grad, plain.bias.grad, atol=1e-5)
     assert torch.allclose(norm.running_mean, plain.running_mean, atol=1e-6)
     assert torch.allclose(norm.running_var, plain.running_var, atol=1e-6)
     assert int(norm.num_batches_tracked) == 1
@@ -101,7 +112,7 @@ def test_masked_batch_norm_sees_no_padding_in_training():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_masked_batch_norm_counts_rightly_in_half_precision(dtype):
     torch.manual_seed(0)
-    norm = MaskedBatchNorm2d(2)
+    norm = MaskedBatchNormReLU(2)
     x = torch.randn(8, 2, 301, 3) + 4.0
     valid = (torch.rand(8, 1, 301, 1) < 0.9).float()
     exact = x.mul(valid).sum((0, 2, 3)) / (valid.sum() * 3)
