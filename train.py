@@ -12,9 +12,13 @@ Needs what preprocess.py makes. Checkpoints go to output/ckpt/<DATASET>/<step>.p
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +28,8 @@ from utils.cli import Parser, add_config_flags, restore_step, run
 if TYPE_CHECKING:
     from config import Config
     from training.processes import Process
+
+METADATA = ("train.txt", "speakers.json", "emotions.json")
 
 
 def build_parser() -> Parser:
@@ -57,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(args.dataset, args.overrides)
     check_languages(config.preprocess.preprocessing.text.languages)
     start = _starting_step(config, args.restore_step, args.from_scratch)
-    command = _command_without_start(sys.argv[1:] if argv is None else list(argv))
-    return launch(work, args.device, config, args.use_amp, start, command)
+    command = _command(_without_start(sys.argv[1:] if argv is None else list(argv)))
+    advice = partial(_how_to_go_on, config, command)
+    timeout = config.train.distributed_timeout
+    return launch(work, args.device, config, args.use_amp, start, command, timeout=timeout, advice=advice)
 
 
 def _starting_step(config: Config, wanted: int | str | None, from_scratch: bool) -> int | None:
@@ -87,8 +95,10 @@ def move_aside(folder: Path) -> None:
         print(f"moved {folder} to {old}")
 
 
-def work(process: Process, config: Config, use_amp: bool, start: int | None, command: list[str]) -> int:
+def work(process: Process, config: Config, use_amp: bool, start: int | None, command: str) -> int:
     """One process of the run; returns the exit code."""
+    process.must_agree("the step to start from", str(start))
+    process.must_agree("the digest of configuration and utterances", _digest(config))
     from model import count_parameters
     from training.signals import StopSignal
     from training.trainer import Trainer
@@ -119,18 +129,47 @@ def _announce(state, process: Process, parameters: int, dtype) -> None:  # type:
     )
 
 
-def _say_end(config: Config, step: int, saved: Path | None, command: list[str], signal_number: int) -> None:
+def _digest(config: Config) -> str:
+    """Short hash of all that must be the same on every machine: the configuration, its paths aside, and the data."""
+    content = config.to_dict()
+    for part in content.values():
+        if isinstance(part, dict):
+            part.pop("path", None)
+    root = Path(config.preprocess.path.preprocessed_path)
+    files = [path.read_bytes() for name in METADATA if (path := root / name).is_file()]
+    return hashlib.sha256(b"\0".join([json.dumps(content).encode(), *files])).hexdigest()[:12]
+
+
+def _say_end(config: Config, step: int, saved: Path | None, command: str, signal_number: int) -> None:
     if saved is None:
         print(f"nothing to do: step {step} of {config.train.step.total_step} is reached (train.step.total_step)")
     elif signal_number:
-        again = shlex.join(["python", "train.py", *command, "--restore_step", str(step)])
-        print(f"stopped at step {step}, saved {saved}; go on with: {again}")
+        print(f"stopped at step {step}, saved {saved}; go on with: {command} --restore_step {step}")
     else:
         speak = f"python synthesize.py --dataset {config.dataset} --restore_step {step} --mode single --text …"
         print(f"done at step {step}, saved {saved}; listen with: {speak}")
 
 
-def _command_without_start(argv: list[str]) -> list[str]:
+def _how_to_go_on(config: Config, command: str) -> str:
+    """What to do after a run has broken off."""
+    from utils.checkpoint import known_steps
+
+    steps = known_steps(Path(config.train.path.ckpt_path))
+    if steps:
+        return f"go on from step {steps[-1]} with: {command} --restore_step latest"
+    return f"nothing was saved yet; start again with: {command}"
+
+
+def _command(arguments: list[str]) -> str:
+    """The command line that starts this run anew; under torchrun that of one machine, its rendezvous left out."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return shlex.join(["python", "train.py", *arguments])
+    nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+    several = f" --nnodes {nodes} …" if nodes != "1" else ""
+    return f"torchrun{several} --nproc_per_node {processes} {shlex.join(['train.py', *arguments])}"
+
+
+def _without_start(argv: list[str]) -> list[str]:
     """The arguments a user gave, without --restore_step and --from_scratch."""
     kept, skip = [], False
     for argument in argv:

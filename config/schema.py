@@ -275,6 +275,7 @@ class TrainConfig(_Section):
     emotion: EmotionTraining = EmotionTraining()
     semi_supervised: SemiSupervised = SemiSupervised()
     num_workers: Count = 2  # processes that load batches
+    distributed_timeout: PositiveInt = 1800  # seconds that training processes wait for each other
 
 
 class Config(_Section):

@@ -5,19 +5,38 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from errors import UserError
+from training.peers import JOIN_SECONDS, LOST, LostProcessError, Peers, is_connection_error
 from utils.devices import choose_devices
+
+GRACE_SECONDS = 10  # for spawned processes to end by themselves, and again after SIGTERM, once one of them is lost
+
+
+class Question:
+    """A number put to all processes; their greatest is fetched later, without making any device wait."""
+
+    def __init__(self, number: int, group: dist.ProcessGroup | None) -> None:
+        self._number = torch.tensor([number], dtype=torch.int32)
+        self._work = None if group is None else dist.all_reduce(self._number, dist.ReduceOp.MAX, group, async_op=True)
+
+    def answer(self) -> int:
+        """The greatest number; waits until every process has asked."""
+        if self._work is not None:
+            self._work.wait()
+        return int(self._number)
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,9 @@ class Process:
     rank: int
     world: int
     device: torch.device
+    peers: Peers | None = None  # None: alone
+    control: dist.ProcessGroup | None = None  # on the CPU, beside the one that the tensors on the device take
+    launcher: int = 0  # pid of what started this process; 0: nothing whose end matters
 
     @property
     def is_first(self) -> bool:
@@ -37,38 +59,83 @@ class Process:
             dist.all_reduce(tensor)
         return tensor
 
+    def ask_to_stop(self, number: int) -> Question:
+        """Let all know of the signal received (0: none). One whose launcher has died takes that for SIGTERM."""
+        if not number and self.launcher and os.getppid() != self.launcher:
+            number = signal.SIGTERM
+        return Question(number, self.control)
 
-def launch(work: Callable[..., int], device: str, *arguments: Any) -> int:
+    def must_agree(self, what: str, value: str) -> None:
+        """Raise UserError in every process unless all have the same `value`."""
+        if self.peers is not None:
+            self.peers.compare(what, value)
+
+    def wait_for_all(self) -> None:
+        """Return when every process has come here."""
+        if self.control is not None:
+            dist.all_reduce(torch.zeros(1), group=self.control)
+
+    def distribute(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass averages gradients over processes, and whose statistics are those of all."""
+        if self.world == 1:
+            return model
+        for module in model.modules():
+            if hasattr(module, "synchronised"):
+                module.synchronised = True  # type: ignore[assignment]
+        # Gradients of channels-last convolutions are copied into their bucket: a few kilobytes, no news to a user
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        # Buffers are equal everywhere without being sent: they are constants, or statistics of all processes' batches
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to run `work(process, *arguments)` on several devices, and what to say when one of them is lost."""
+
+    work: Callable[..., int]
+    arguments: tuple[Any, ...]
+    timeout: int  # seconds that processes wait for each other
+    advice: Callable[[], str]  # how to go on
+
+
+def launch(work: Callable[..., int], device: str, *arguments: Any, timeout: int, advice: Callable[[], str]) -> int:
     """Run `work(process, *arguments)` on every chosen device and return its exit code.
 
     Under torchrun (WORLD_SIZE is set) this process is one of many already. Otherwise one device runs here, several
-    are spawned.
+    are spawned. Where several run, all end when one does: with the work's exit code, 2 after a UserError in any of
+    them, LOST after one was killed or hung for `timeout` seconds; one line tells what happened, and `advice()`.
     """
     if "WORLD_SIZE" in os.environ:
-        return _join(work, arguments, device)
+        return _join(Launch(work, arguments, timeout, advice), device)
     devices = choose_devices(device)
     if len(devices) == 1:
         if devices[0].type == "cuda":
             torch.cuda.set_device(devices[0])
         return work(Process(0, 1, devices[0]), *arguments)
-    return _spawn(work, arguments, devices)
+    return _spawn(Launch(work, arguments, timeout, advice), devices)
 
 
-def _spawn(work: Callable[..., int], arguments: tuple[Any, ...], devices: list[torch.device]) -> int:
+def _spawn(plan: Launch, devices: list[torch.device]) -> int:
     """Start one process per device and wait for all. They end together: with one exit code, or by the first error."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    context = mp.spawn(_spawned, (devices, address, work, arguments), len(devices), join=False)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # here: it outlives every process
+    context = mp.spawn(_spawned, (devices, store.port, plan), len(devices), join=False)
     # Ctrl-C reaches the workers by itself: they save and end. SIGTERM reaches this process alone, so it is passed on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(context.pids()))
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error itself is told, once
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)  # we tell it ourselves, once
     try:
-        while not context.join():
+        while not context.join(grace_period=GRACE_SECONDS):
             pass
     except mp.ProcessExitedException as error:
-        return int(error.exit_code)
+        if error.exit_code >= 0:
+            return int(error.exit_code)
+        if store.add("told/0", 1) == 1:
+            who = f"process {error.error_index} of {len(devices)} (pid {error.error_pid})"
+            print(f"error: {who} was killed by {error.signal_name}; {plan.advice()}", file=sys.stderr)
+        return LOST
     return 0
 
 
@@ -78,32 +145,80 @@ def _pass_on(pids: list[int | None]) -> None:
             os.kill(pid, signal.SIGTERM)
 
 
-def _join(work: Callable[..., int], arguments: tuple[Any, ...], device: str) -> int:
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    use_gpu = device != "cpu" and torch.cuda.is_available()
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if use_gpu else torch.device("cpu")
-    return _run(work, arguments, Process(rank, world, own), "env://")
-
-
-def _spawned(
-    rank: int, devices: list[torch.device], address: str, work: Callable[..., int], arguments: tuple[Any, ...]
-) -> None:
-    try:
-        code = _run(work, arguments, Process(rank, len(devices), devices[rank]), address)
-    except UserError as error:
-        if rank == 0:
-            print(f"error: {error}", file=sys.stderr)
-        code = 2
+def _spawned(rank: int, devices: list[torch.device], port: int, plan: Launch) -> None:
+    store = dist.TCPStore("127.0.0.1", port, timeout=timedelta(seconds=JOIN_SECONDS))
+    code = _run(plan, store, rank, len(devices), devices[rank])
     if code:
         sys.exit(code)
 
 
-def _run(work: Callable[..., int], arguments: tuple[Any, ...], process: Process, address: str) -> int:
-    if process.device.type == "cuda":
-        torch.cuda.set_device(process.device)
-    backend = "nccl" if process.device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=address, rank=process.rank, world_size=process.world)
+def _join(plan: Launch, device: str) -> int:
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    own = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
     try:
-        return work(process, *arguments)
+        store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=JOIN_SECONDS)))
+    except dist.DistError as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(f"cannot reach {place}, where the processes meet: {str(error).splitlines()[0]}") from error
+    return _run(plan, store, rank, world, own)
+
+
+def _own_device(name: str, local_rank: int) -> torch.device:
+    """Of the devices that `--device` allows on this machine, the one of its `local_rank`-th process."""
+    devices = choose_devices(name)
+    if devices[0].type == "cpu":
+        return devices[0]
+    if local_rank >= len(devices):
+        raise UserError(
+            f"--device {name}: this machine has {len(devices)} such GPUs and more processes; "
+            f"start it with torchrun --nproc_per_node {len(devices)}"
+        )
+    return devices[local_rank]
+
+
+def _run(plan: Launch, store: dist.Store, rank: int, world: int, device: torch.device) -> int:
+    """One process's whole life: join, work, leave together."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    peers = Peers(dist.PrefixStore("peers", store), rank, world)
+    timeout = timedelta(seconds=plan.timeout)
+    try:
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=dist.PrefixStore("group", store),
+            rank=rank,
+            world_size=world,
+            timeout=timeout,
+            device_id=device if on_gpu else None,  # NCCL connects now, on this device, not at the first step
+        )
+        control = dist.new_group(backend="gloo", timeout=timeout) if world > 1 else None
+        peers.start()
+        process = Process(rank, world, device, peers, control, os.getppid())
+        code = plan.work(process, *plan.arguments)
+        process.wait_for_all()  # whoever left early would make the launcher end those who still save
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except Exception as error:
+        code = _failed(error, peers, plan)
+        if on_gpu:  # a communicator whose peer is lost may never be destroyed
+            sys.stdout.flush()
+            os._exit(code)
     finally:
-        dist.destroy_process_group()
+        peers.close()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    return code
+
+
+def _failed(error: Exception, peers: Peers, plan: Launch) -> int:
+    """Tell the others and the user; returns the exit code. What is a bug of ours is raised again."""
+    if isinstance(error, LostProcessError) or is_connection_error(error):
+        text = str(error) if isinstance(error, LostProcessError) else peers.missing(error)
+        peers.tell(f"{text}; {plan.advice()}")
+        return LOST
+    if isinstance(error, UserError):
+        peers.leave(str(error))
+        peers.tell(str(error))
+        return 2
+    peers.leave(f"{type(error).__name__}: {error}")
+    raise error

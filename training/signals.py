@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -30,6 +31,10 @@ class StopSignal:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    def agree(self, number: int) -> None:
+        """Take over the signal that another process received (0: none)."""
+        self.number = self.number or number
+
     @property
     def exit_code(self) -> int:
         """128 + signal number, as shells report it; 0 without a signal."""
@@ -37,5 +42,10 @@ class StopSignal:
 
 
 def ignore_in_worker(_: int) -> None:
-    """`worker_init_fn` of data loaders: Ctrl-C reaches the whole process group, but the trainer decides when to end."""
+    """`worker_init_fn` of data loaders: the trainer decides when to end, and it needs them for the step it is in.
+
+    Ctrl-C on a terminal and torchrun's SIGTERM go to whole process groups, so these processes have groups of their own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

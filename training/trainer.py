@@ -63,10 +63,7 @@ class Trainer:
             self.state.load(restore_step)
         loss = config.train.loss
         self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta)
-        self.model: nn.Module = self.state.model
-        if process.world > 1:
-            device_ids = [process.device] if process.device.type == "cuda" else None
-            self.model = DistributedDataParallel(self.state.model, device_ids=device_ids)
+        self.model: nn.Module = process.distribute(self.state.model)
         self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due
         self.loader: DataLoader[Batch] = DataLoader(
             self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
@@ -96,13 +93,14 @@ class Trainer:
         batches = iter(self.loader)
         try:
             while self.state.step < total:
-                metrics, stopping = self.train_step(self._micro_batches(batches), stop.number)
+                metrics, stop_number = self.train_step(self._micro_batches(batches), stop.number)
+                stop.agree(stop_number)
                 means.add(metrics)
                 bar.update()
                 if self.state.step % PROGRESS_STEPS == 0 and first:
                     shown = {name: f"{float(metrics[name]):.3f}" for name in SHOWN}
                     bar.set_postfix(shown, refresh=False)
-                last = stopping or self.state.step == total
+                last = stop_number > 0 or self.state.step == total
                 if tracker is not None:
                     self._report(tracker, means, bar)
                     if last or self.state.step % self.config.train.step.save_step == 0:
@@ -115,19 +113,19 @@ class Trainer:
                 tracker.close()
         return saved
 
-    def train_step(self, batches: list[Batch], stop_number: int = 0) -> tuple[dict[str, Tensor], bool]:
-        """One optimiser step over `grad_acc_step` micro-batches; returns its metrics and whether anyone wants to stop.
+    def train_step(self, batches: list[Batch], stop_number: int = 0) -> tuple[dict[str, Tensor], int]:
+        """One optimiser step over `grad_acc_step` micro-batches; returns its metrics and the number of the signal that
+        this or any other process had received when it began (0: none).
 
         The loss is divided by the counts of all micro-batches of all processes: the gradient is that of one batch.
         """
         state, process = self.state, self.process
+        question = process.ask_to_stop(stop_number)
         torch.manual_seed(step_seed(self.config.train.seed, state.step, process.rank))
         batches = [batch.to(process.device) for batch in batches]
         rate = self._set_learning_rate()
         stacked = [LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked() for batch in batches]
-        shared = torch.cat([torch.stack(stacked).sum(0), torch.tensor([float(stop_number)], device=process.device)])
-        process.sum(shared)
-        counts = LossCounts.from_stacked(shared[:5])
+        counts = LossCounts.from_stacked(process.sum(torch.stack(stacked).sum(0)))
         metrics: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             for name, value in self._backward(batch, counts, synchronise=index == len(batches) - 1).items():
@@ -141,8 +139,7 @@ class Trainer:
         if process.world > 1:
             metrics = dict(zip(metrics, process.sum(torch.stack(list(metrics.values()))).unbind(), strict=True))
         metrics |= {"gradient_norm": norm, "learning_rate": torch.tensor(rate)}
-        stopping = bool(shared[5] > 0) if process.world > 1 else stop_number > 0
-        return metrics, stopping
+        return metrics, question.answer()
 
     def _backward(self, batch: Batch, counts: LossCounts, synchronise: bool) -> dict[str, Tensor]:
         """Forward and backward of one micro-batch; its share of each loss and of the emotion accuracy."""
