@@ -10,9 +10,25 @@ from hifigan.architecture import Architecture
 
 _SLOPE = 0.1  # of the leaky ReLUs, but for the last one, which keeps PyTorch's 0.01 (so trained, so kept)
 
+# Inside, signals are (B, channels, 1, samples) and the layers' kernels work as 1 x k in two dimensions. On a CPU they lie
+# in memory channels last, (B, samples, channels): there oneDNN convolves at 70 to 80 GFLOP/s a core, against 17 to 60 for
+# the same convolution of (B, channels, samples), which it rearranges before and after. In-place sums save as much memory.
+
 
 def _same_conv(channels: int, size: int, dilation: int) -> nn.Conv1d:
     return nn.Conv1d(channels, channels, size, dilation=dilation, padding=dilation * (size - 1) // 2)
+
+
+def _convolve(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A Conv1d on (B, channels, 1, samples)."""
+    padding, dilation = (0, int(layer.padding[0])), (1, layer.dilation[0])
+    return F.conv2d(x, layer.weight.unsqueeze(2), layer.bias, 1, padding, dilation)
+
+
+def _upsample(layer: nn.ConvTranspose1d, x: Tensor) -> Tensor:
+    """A ConvTranspose1d on (B, channels, 1, samples)."""
+    padding, stride = (0, int(layer.padding[0])), (1, layer.stride[0])
+    return F.conv_transpose2d(x, layer.weight.unsqueeze(2), layer.bias, stride, padding)
 
 
 class ResBlock1(nn.Module):
@@ -23,9 +39,10 @@ class ResBlock1(nn.Module):
         self.convs1 = nn.ModuleList(_same_conv(channels, size, dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(_same_conv(channels, size, 1) for _ in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, channels, samples), shape kept
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, 1, samples), shape kept
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            x = x + plain(F.leaky_relu(dilated(F.leaky_relu(x, _SLOPE)), _SLOPE))
+            inner = F.leaky_relu_(_convolve(dilated, F.leaky_relu(x, _SLOPE)), _SLOPE)
+            x = _convolve(plain, inner).add_(x)
         return x
 
 
@@ -36,9 +53,9 @@ class ResBlock2(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(_same_conv(channels, size, dilation) for dilation in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, channels, samples), shape kept
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, 1, samples), shape kept
         for dilated in self.convs:
-            x = x + dilated(F.leaky_relu(x, _SLOPE))
+            x = _convolve(dilated, F.leaky_relu(x, _SLOPE)).add_(x)
         return x
 
 
@@ -63,12 +80,22 @@ class Generator(nn.Module):
         self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
 
     def forward(self, mel: Tensor) -> Tensor:
-        x = self.conv_pre(mel)  # (B, channels, T)
+        x = mel.unsqueeze(2)
+        if mel.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = _convolve(self.conv_pre, x)  # (B, channels, 1, T)
         parallel = len(self.architecture.resblock_kernel_sizes)
         for stage, upsample in enumerate(self.ups):
-            x = upsample(F.leaky_relu(x, _SLOPE))  # (B, channels / 2, samples * rate)
+            x = _upsample(upsample, F.leaky_relu_(x, _SLOPE))  # (B, channels / 2, 1, samples * rate)
             fused = self.resblocks[stage * parallel](x)
             for index in range(1, parallel):
-                fused = fused + self.resblocks[stage * parallel + index](x)
-            x = fused / parallel
-        return torch.tanh(self.conv_post(F.leaky_relu(x))).squeeze(1)
+                fused.add_(self.resblocks[stage * parallel + index](x))
+            x = fused.div_(parallel)
+        return _convolve(self.conv_post, F.leaky_relu_(x)).tanh_().flatten(1)
+
+    def channels_last(self) -> Generator:
+        """Lay the kernels out in memory as CPU convolutions want them; values, shapes and names stay."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+                layer.weight.data = layer.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+        return self
