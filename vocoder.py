@@ -2,6 +2,8 @@
 
     vocoder = load_vocoder(config, torch.device("cpu"))
     wavs = vocoder(mels, lengths)
+    for wav in vocoder.stream(mel):  # piece by piece, the first one early
+        play(wav)
 
 HiFi-GAN and MelGAN count frames from half a hop later than our centred front end does: their waveforms lag by 128
 samples, 6 ms.
@@ -14,14 +16,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import hifigan
 import melgan
@@ -29,6 +30,7 @@ from audio.griffin_lim import griffin_lim
 from audio.mel import LOG_FLOOR, MelSpectrogram
 from config import Config
 from errors import UserError
+from utils.pieces import in_pieces
 from utils.weights import fill, fold_weight_norm, misfits, read_state
 
 ROOT = Path(__file__).resolve().parent
@@ -37,6 +39,7 @@ ROOT = Path(__file__).resolve().parent
 # HiFi-GAN V3's copies of twelve recordings 0.38 instead of 0.97.
 SPEECH_PEAK = 1.3
 CHUNK = 1000  # frames vocoded at once, 12 s: bounds the memory of long utterances
+FIRST_PIECE = 40  # frames of the first piece of a stream, 0.5 s; each later one is twice as long, up to CHUNK
 NO_WEIGHTS = "or choose --set model.vocoder.model=Griffin-Lim, which needs no weights"
 
 _HIFIGAN_SOURCE = "the pretrained models of github.com/jik876/hifi-gan (folder {}: its generator and config.json)"
@@ -61,7 +64,8 @@ class Vocoder:
     name: str  # what it is and which file it came from, for logs and result files
     hop_length: int  # samples per mel frame
     device: torch.device
-    generate: Callable[[Tensor], Tensor]  # natural-log mel (T, 80) on the device -> waveform (T * hop_length)
+    # natural-log mel (T, 80) on the device, frames of the first piece -> waveforms (frames * hop_length) of its pieces
+    generate: Callable[[Tensor, int], Iterator[Tensor]]
     lifts_quiet: bool = False  # whether quiet speech is vocoded at SPEECH_PEAK and brought back to its level
 
     @torch.no_grad()
@@ -72,15 +76,29 @@ class Vocoder:
         Utterances go one by one, so a result never depends on its neighbours or on the padding.
         """
         frames = [mels.shape[1]] * len(mels) if lengths is None else [int(length) for length in lengths]
-        with torch.autocast(self.device.type, enabled=False):
-            return [self._one(mel[:length]) for mel, length in zip(mels, frames, strict=True)]
+        return [torch.cat([*self.stream(mel[:size], CHUNK)]) for mel, size in zip(mels, frames, strict=True)]
 
-    def _one(self, mel: Tensor) -> Tensor:
+    def stream(self, mel: Tensor, first: int = FIRST_PIECE) -> Iterator[Tensor]:
+        """One utterance's mel [T, 80] -> its waveform in pieces [frames * hop_length], as above.
+
+        The first piece has `first` frames, later ones are longer. What they add up to is the whole utterance's waveform
+        but for float32's last digits (1e-5). Griffin-Lim, whose every sample depends on all others, gives one piece.
+        """
         if not len(mel):
-            return torch.zeros(0)
-        mel = mel.to(self.device, torch.float32)
-        lift = (SPEECH_PEAK - mel.max()).clamp(min=0.0) if self.lifts_quiet else mel.new_zeros(())
-        return (self.generate(mel + lift) * torch.exp(-lift)).clamp(-1.0, 1.0).cpu()
+            yield torch.zeros(0)
+            return
+        with torch.no_grad():
+            mel = mel.to(self.device, torch.float32)
+            # of the whole utterance: its pieces must fit together
+            lift = (SPEECH_PEAK - mel.max()).clamp(min=0.0) if self.lifts_quiet else mel.new_zeros(())
+            pieces = self.generate(mel + lift, first)
+        while True:
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):  # not while the caller has its turn
+                piece = next(pieces, None)
+                if piece is None:
+                    return
+                wav = (piece * torch.exp(-lift)).clamp(-1.0, 1.0).cpu()
+            yield wav
 
 
 def load_vocoder(config: Config, device: torch.device) -> Vocoder:
@@ -114,7 +132,10 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
         mel.mel_fmax,
     ).to(device)
     iterations = config.model.vocoder.griffin_lim_iterations
-    generate = partial(griffin_lim, mel=spectrogram, iterations=iterations)
+
+    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
+        yield griffin_lim(mel, spectrogram, iterations)
+
     return Vocoder(f"Griffin-Lim, {iterations} iterations", stft.hop_length, device, generate)
 
 
@@ -124,10 +145,13 @@ def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
     # The weights themselves tell the bands and the hop; what no config says is as published.
     told = {"num_mels": architecture.num_mels, "hop_size": architecture.hop_length}
     _check_mel(config, {**hifigan.PUBLISHED_MEL, **mel, **told}, source)
-    generator = fill(_skeleton(architecture), state, path, device)
+    generator = _skeleton(architecture)
+    fill(generator, state, path, device)
+    if device.type == "cpu":
+        generator.channels_last()
 
-    def generate(mel: Tensor) -> Tensor:
-        return in_chunks(generator, mel.T[None], architecture.context, architecture.hop_length)
+    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
+        return in_pieces(generator, mel.T[None], architecture.context, architecture.hop_length, first, CHUNK)
 
     name = f"HiFi-GAN {architecture.version}".strip()
     return Vocoder(f"{name} ({path})", architecture.hop_length, device, generate, lifts_quiet=True)
@@ -139,33 +163,15 @@ def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:
     with torch.device("meta"):
         skeleton = melgan.Generator()
     generator = fill(skeleton, state, path, device)
+    hop_length, least = melgan.Generator.hop_length, melgan.Generator.min_frames
 
-    def generate(mel: Tensor) -> Tensor:
-        samples = len(mel) * melgan.Generator.hop_length
-        mel = F.pad(mel, (0, 0, 0, max(0, melgan.Generator.min_frames - len(mel))), value=math.log(LOG_FLOOR))
-        log10_mel = mel.T[None] / math.log(10.0)
-        return in_chunks(generator, log10_mel, skeleton.context, melgan.Generator.hop_length)[:samples]
+    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
+        samples = len(mel) * hop_length
+        mel = F.pad(mel, (0, 0, 0, max(0, least - len(mel))), value=math.log(LOG_FLOOR))
+        for wav in in_pieces(generator, mel.T[None] / math.log(10.0), skeleton.context, hop_length, first, CHUNK):
+            yield wav[:samples]
 
     return Vocoder(f"MelGAN ({path})", melgan.Generator.hop_length, device, generate, lifts_quiet=True)
-
-
-def in_chunks(generator: nn.Module, mel: Tensor, context: int, hop_length: int, chunk: int = CHUNK) -> Tensor:
-    """`generator` on mel [1, bands, T] -> [T * hop_length], `chunk` frames at a time, for bounded memory.
-
-    Each chunk sees `context` more frames on either side, as many as can influence it, so the seams are exact:
-
-        frames   0        1000       2000
-        1st      |-kept----|ctx
-        2nd             ctx|-kept----|ctx
-    """
-    frames = mel.shape[-1]
-    pieces = []
-    for start in range(0, frames, chunk):
-        stop = min(start + chunk, frames)
-        left = max(0, start - context)
-        wav: Tensor = generator(mel[..., left : stop + context])[0]
-        pieces.append(wav[(start - left) * hop_length : (stop - left) * hop_length])
-    return torch.cat(pieces)
 
 
 # ------------------------------------------------------------------------------------------- which file, which mels

@@ -10,9 +10,9 @@ from hifigan.architecture import Architecture
 
 _SLOPE = 0.1  # of the leaky ReLUs, but for the last one, which keeps PyTorch's 0.01 (so trained, so kept)
 
-# Inside, signals are (B, channels, 1, samples) and the layers' kernels work as 1 x k in two dimensions. On a CPU they lie
-# in memory channels last, (B, samples, channels): there oneDNN convolves at 70 to 80 GFLOP/s a core, against 17 to 60 for
-# the same convolution of (B, channels, samples), which it rearranges before and after. In-place sums save as much memory.
+# Inside, signals are (B, channels, 1, samples) and the layers' kernels work as 1 x k in two dimensions. On a CPU they
+# lie in memory channels last, (B, samples, channels): there oneDNN convolves at 70 to 80 GFLOP/s a core, against 17 to
+# 60 for the same convolution of (B, channels, samples), which it rearranges before and after.
 
 
 def _same_conv(channels: int, size: int, dilation: int) -> nn.Conv1d:

@@ -44,7 +44,7 @@ def test_golden_hifigan(which, case, parity):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_frame_reaches_no_further_than_context(version):
-    """`in_chunks` relies on it: a changed frame changes samples within `context` frames of it, and some near there."""
+    """`in_pieces` relies on it: a changed frame changes samples within `context` frames of it, and some near there."""
     generator = _tiny(version)
     context, hop = generator.architecture.context, generator.architecture.hop_length
     mel = torch.randn(1, 80, 4 * context)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import audio
 import hifigan
@@ -18,7 +20,8 @@ from config import load_config
 from errors import UserError
 from tests.paths import real_data
 from tests.test_melgan import published_form
-from vocoder import in_chunks, load_vocoder
+from utils.pieces import in_pieces
+from vocoder import load_vocoder
 
 CPU = torch.device("cpu")
 V3_FOLDER = "hifigan_v3_ljspeech"
@@ -41,6 +44,12 @@ def no_published_weights(tmp_path, monkeypatch) -> Path:
 def tiny_v1() -> hifigan.Generator:
     torch.manual_seed(0)
     return hifigan.Generator(replace(hifigan.VERSIONS["V1"], upsample_initial_channel=32)).eval()
+
+
+@pytest.fixture(scope="module")
+def tiny_melgan() -> melgan.Generator:
+    torch.manual_seed(0)
+    return melgan.Generator(width=4).eval()
 
 
 @pytest.fixture
@@ -137,15 +146,54 @@ def test_neighbours_and_padding_change_nothing(tiny_file):
     torch.testing.assert_close(speak(mels, lengths)[1], together[1], atol=1e-4, rtol=0)
 
 
-def test_chunks_leave_no_seam(tiny_v1):
-    mel = torch.randn(1, 80, 130)
-    with torch.no_grad():
-        whole = tiny_v1(mel)[0]
-        pieces = in_chunks(tiny_v1, mel, tiny_v1.architecture.context, 256, chunk=20)
-        torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
-        reflecting = melgan.Generator(width=4).eval()
-        pieces = in_chunks(reflecting, mel, reflecting.context, 256, chunk=43)  # leaves a last chunk of one frame
-        torch.testing.assert_close(pieces, reflecting(mel)[0], atol=1e-5, rtol=0)
+@settings(max_examples=25, deadline=None)
+@given(frames=st.integers(1, 90), first=st.integers(1, 60), largest=st.integers(1, 60))
+@example(frames=90, first=43, largest=43)  # leaves a last piece of a few frames
+@example(frames=41, first=20, largest=20)  # and of one
+def test_pieces_leave_no_seam(tiny_v1, tiny_melgan, frames, first, largest):
+    mel = torch.randn(1, 80, frames, generator=torch.Generator().manual_seed(frames))
+    for generator, context, least in (
+        (tiny_v1, tiny_v1.architecture.context, 1),
+        (tiny_melgan, tiny_melgan.context, tiny_melgan.min_frames),
+    ):
+        if frames < least:
+            continue
+        with torch.no_grad():
+            whole = generator(mel)[0]
+            pieces = list(in_pieces(generator, mel, context, 256, first, largest))
+        assert len(pieces[0]) == 256 * min(first, largest, frames)
+        assert max(len(piece) for piece in pieces) <= 256 * largest
+        torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("level", [-3.0, -9.0])  # above SPEECH_PEAK at its loudest, and far below: lifted
+def test_a_stream_equals_the_whole(tiny_file, level):
+    """Also where only the end of an utterance is loud: how much it is lifted is the same for all its pieces."""
+    speak = load(tiny_file)
+    mel = torch.randn(200, 80, generator=torch.Generator().manual_seed(1)) + level
+    mel[150:] += 2.0
+    (whole,) = speak(mel[None])
+    pieces = list(speak.stream(mel, first=30))
+    assert [len(piece) // 256 for piece in pieces] == [30, 60, 110]
+    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
+    assert whole.abs().max() > 1e-4
+
+
+def test_a_stream_of_real_weights_equals_the_whole():
+    """Measured: 2e-6. The issue asks for 1e-4."""
+    wav = torch.from_numpy(audio.load(real_data(FEMALE), 22050))
+    log_mel = MelSpectrogram(22050, 1024, 256, 1024, 80, 0.0, 8000.0)(wav[None])[0][0]
+    speak = load(real_data(V3_FILE))
+    pieces = list(speak.stream(log_mel))
+    assert len(pieces) > 2
+    torch.testing.assert_close(torch.cat(pieces), speak(log_mel[None])[0], atol=1e-5, rtol=0)
+
+
+def test_griffin_lim_streams_whole_utterances():
+    speak = load(None, "model.vocoder.griffin_lim_iterations=2", model="Griffin-Lim")
+    mel = torch.randn(90, 80) - 4.0
+    pieces = list(speak.stream(mel))
+    assert len(pieces) == 1 and torch.equal(pieces[0], speak(mel[None])[0])
 
 
 def test_loading_leaves_the_random_state_alone(tiny_file):
