@@ -15,6 +15,7 @@ from tests.processes import ENVIRONMENT, command
 LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
+    "benchmark",
 }  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "learned_alignment", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.
@@ -33,6 +34,7 @@ ALLOWED = {
     "evaluation": {"utils", "model", "dataset"},
     "synthesis": {"config", "text", "audio", "utils", "dataset", "acoustic", "vocoder"},
 }
+ALLOWED["benchmarks"] = set(ALLOWED)  # it measures whatever there is
 OURS = set(ALLOWED) | SCRIPTS
 
 
@@ -115,7 +117,7 @@ def test_help_is_quick_and_shows_commands(script):
     assert min(times) < 1.0
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS - {"demo", "make_sample_corpus"}))
+@pytest.mark.parametrize("script", sorted(SCRIPTS - {"demo", "make_sample_corpus", "benchmark"}))
 def test_an_unknown_flag_or_dataset_is_one_line_and_code_2(script):
     for arguments in (["--dataset", "RAVDESS", "--nonsense"], ["--dataset", "../RAVDESS"]):
         rest = {
