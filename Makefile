@@ -2,13 +2,15 @@
 # make demo    the whole pipeline on a small generated corpus; CORPUS=/path/to/RAVDESS takes real recordings
 # make test    lint, types, tests; sets up what it needs
 # make test-slow  the tests that take minutes
+# make bench   what everything costs, one table in output/bench/; BENCH="--only step" takes options of benchmark.py
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORPUS ?=
+BENCH ?=
 
-.PHONY: setup setup-dev demo test test-slow lint format clean
+.PHONY: setup setup-dev demo bench test test-slow lint format clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -29,6 +31,9 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
 
 demo: setup
 	$(BIN)/python demo.py $(if $(CORPUS),--corpus "$(CORPUS)")
+
+bench: setup
+	$(BIN)/python benchmark.py $(BENCH)
 
 test: setup-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
