@@ -19,14 +19,16 @@ def _same_conv(channels: int, size: int, dilation: int) -> nn.Conv1d:
     return nn.Conv1d(channels, channels, size, dilation=dilation, padding=dilation * (size - 1) // 2)
 
 
-def _convolve(layer: nn.Conv1d, x: Tensor) -> Tensor:
+def _convolve(layer: nn.Module, x: Tensor) -> Tensor:
     """A Conv1d on (B, channels, 1, samples)."""
+    assert isinstance(layer, nn.Conv1d)
     padding, dilation = (0, int(layer.padding[0])), (1, layer.dilation[0])
     return F.conv2d(x, layer.weight.unsqueeze(2), layer.bias, 1, padding, dilation)
 
 
-def _upsample(layer: nn.ConvTranspose1d, x: Tensor) -> Tensor:
+def _upsample(layer: nn.Module, x: Tensor) -> Tensor:
     """A ConvTranspose1d on (B, channels, 1, samples)."""
+    assert isinstance(layer, nn.ConvTranspose1d)
     padding, stride = (0, int(layer.padding[0])), (1, layer.stride[0])
     return F.conv_transpose2d(x, layer.weight.unsqueeze(2), layer.bias, stride, padding)
 

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import lru_cache
 
 from preprocessor.align_tasks import SpokenWord
-from text.lexicon import read_cmudict, split_phones
+from text.lexicon import Dictionary, read_cmudict, split_phones
 
 ENGLISH = "en"
 
@@ -63,7 +63,7 @@ def _variants(word: SpokenWord, language: str) -> frozenset[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=1)
-def _dictionary() -> dict[str, str]:
+def _dictionary() -> Dictionary:
     return read_cmudict()
 
 

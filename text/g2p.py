@@ -44,7 +44,7 @@ class EnglishG2P:
     """Grapheme-to-phoneme conversion.
 
     Raises UserError for a missing or malformed lexicon and for missing dictionary files (with the command that
-    installs them). Loads CMUdict at once (~0.1 s) and the neural model with the first unknown word.
+    installs them). Reads CMUdict at once (10 ms) and the neural model with the first unknown word.
     """
 
     def __init__(self, lexicon_path: str | Path | None = None) -> None:
