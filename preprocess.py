@@ -11,21 +11,30 @@ that cannot be used is left out and listed in skipped.json with the reason. A va
 preprocessed_data/<DATASET> (metadata lines, or a name per line) decides what validates; without one the configured
 split does. Remove val.txt to go back to that.
 
+Features whose recording, text, TextGrid and settings are as they were are kept; what is missing or changed is made,
+what is gone is removed. A run that was broken off, however it was, goes on where it stopped. features.jsonl says what
+each utterance's features were made from.
+
+--cluster spreads the work over the workers of a Dask cluster (pip install -r requirements-cluster.txt) that see the
+same files; start `dask scheduler` on one machine and `dask worker tcp://host:8786 --nworkers N --nthreads 1` on each:
+    python preprocess.py --dataset LibriTTS --cluster tcp://host:8786
+
 Next: python train.py --dataset RAVDESS
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, available_cpus, positive_int, run
+from utils.cli import Parser, add_cluster_flag, add_config_flags, available_cpus, positive_int, run
 
 if TYPE_CHECKING:
-    from preprocessor.builder import Summary
+    from preprocessor.corpus_files import Summary
 
 
 def build_parser() -> Parser:
@@ -40,6 +49,8 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--jobs", type=positive_int, default=available_cpus(), metavar="N", help="processes (default: all %(default)s)"
     )
+    add_cluster_flag(parser)
+    parser.add_argument("--force", action="store_true", help="make every feature again")
     return parser
 
 
@@ -48,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from tqdm import tqdm
 
     from config import load_config
-    from preprocessor import builder
+    from preprocessor.builder import build
+    from preprocessor.cluster import connected
+    from preprocessor.corpus_files import finish
+    from preprocessor.plan import plan
     from text import check_languages
 
     whole = load_config(args.dataset, args.overrides)
@@ -58,27 +72,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_languages(config.preprocessing.text.languages)
     output = Path(config.path.preprocessed_path)
     started = time.perf_counter()
-    plan = builder.plan(config, None if learned else args.textgrids or output / "TextGrid")
-    work = builder.features(plan, args.jobs)
-    results = list(tqdm(work, total=len(plan.tasks), unit="file", desc="preprocess", disable=None))
-    summary = builder.finish(plan, results)
+    made = plan(config, None if learned else args.textgrids or output / "TextGrid")
+    with (
+        connected(args.cluster, output) as cluster,
+        tqdm(total=made.count, unit="file", desc="preprocess", disable=None) as bar,
+    ):
+        for done in build(made, args.jobs, cluster, args.force):
+            bar.update(done)
+    summary = finish(made)
     _report(summary, output, time.perf_counter() - started)
 
 
 def _report(summary: Summary, output: Path, elapsed: float) -> None:
-    from preprocessor.builder import summed_up
-
-    total = summary.kept + len(summary.skipped)
-    if summary.skipped:
-        reasons = summed_up(summary.skipped)
-        print(f"skipped {len(summary.skipped):,} of {total:,}: {reasons}; listed in {output / 'skipped.json'}")
+    skipped = sum(summary.skipped.values())
+    if skipped:
+        reasons = ", ".join(f"{count} {kind}" for kind, count in Counter(summary.skipped).most_common())
+        print(f"skipped {skipped:,} of {summary.kept + skipped:,}: {reasons}; listed in {output / 'skipped.json'}")
     if summary.given_missing:
         print(f"val.txt names {len(summary.given_missing)} that are not usable, such as {summary.given_missing[0]}")
-    longest = summary.longest
     print(
         f"{summary.kept:,} utterances, {summary.seconds / 3600:.2f} h of speech, in {output}: {summary.train:,} train, "
         f"{summary.val:,} validate ({'given val.txt' if summary.given else 'split as configured'}); the longest has "
-        f"{longest.frames} frames ({elapsed:.1f} s)"
+        f"{summary.longest} frames ({elapsed:.1f} s)"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from errors import UserError
+from preprocessor.textgrid_reader import Interval, read_tiers
 
 SILENCES = ("sil", "sp", "spn")
 TIER = "phones"
@@ -48,21 +49,31 @@ def read_alignment(path: Path, sampling_rate: int, hop_length: int, fill_gaps: b
     return Alignment(phones, frames[:, 1] - frames[:, 0], intervals[0][0], intervals[-1][1])
 
 
-Interval = tuple[float, float, str]  # start, end in seconds, label
-
-
 def read_intervals(path: Path, name: str = TIER) -> list[Interval]:
     """The labelled intervals of one tier, in order; silences that bear a label are among them.
 
     Raises UserError like read_alignment.
     """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such TextGrid") from error
+    except OSError as error:
+        raise UserError(f"{path}: not a usable TextGrid ({error})") from error
+    tiers = read_tiers(content)
+    if tiers is None:
+        return _read_any_form(path, content, name)
+    if name not in tiers:
+        raise UserError(f"{path}: no `{name}` tier, only {', '.join(tiers)}")
+    return _check(tiers[name], path)
+
+
+def _read_any_form(path: Path, content: bytes, name: str) -> list[Interval]:
     from praatio import textgrid
 
     try:
-        _refuse_damaged(path.read_bytes())
+        _refuse_damaged(content)
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such TextGrid") from error
     except Exception as error:  # a reader of foreign files: praatio raises its own errors, ValueError, IndexError …
         raise UserError(f"{path}: not a usable TextGrid ({error or type(error).__name__})") from error
     if name not in grid.tierNames:
@@ -105,7 +116,7 @@ def _fill(intervals: list[Interval], frames_per_second: float) -> list[Interval]
     filled = intervals[:1]
     for interval in intervals[1:]:
         gap_start, gap_end = filled[-1][1], interval[0]
-        if np.round(gap_end * frames_per_second) > np.round(gap_start * frames_per_second):
+        if round(gap_end * frames_per_second) > round(gap_start * frames_per_second):  # halves to even, as numpy's
             filled.append((gap_start, gap_end, "sp"))
         filled.append(interval)
     return filled

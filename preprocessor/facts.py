@@ -44,14 +44,21 @@ NOTHING = Facts()
 
 def read_facts(raw_path: Path) -> dict[tuple[str, str], Facts]:
     """(speaker, name) -> facts, of every speaker's manifest that is readable."""
+    return {
+        (path.parent.name, name): facts
+        for path in sorted(raw_path.glob(f"*/{MANIFEST}"))
+        for name, facts in read_speaker_facts(path).items()
+    }
+
+
+def read_speaker_facts(path: Path) -> dict[str, Facts]:
+    """Name -> facts, of one speaker's manifest; those before the first that is not as it should be."""
     known = {field.name for field in fields(Facts)}
-    facts: dict[tuple[str, str], Facts] = {}
-    for path in sorted(raw_path.glob(f"*/{MANIFEST}")):
-        try:
-            files = json.loads(path.read_text(encoding="utf-8"))["files"]
-            for name, entry in files.items():
-                values: Mapping[str, str] = entry.get("facts", {})
-                facts[path.parent.name, name] = Facts(**{key: values[key] for key in values if key in known})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            continue  # prepare_align.py makes such a speaker again
+    facts: dict[str, Facts] = {}
+    try:
+        for name, entry in json.loads(path.read_text(encoding="utf-8"))["files"].items():
+            values: Mapping[str, str] = entry.get("facts", {})
+            facts[name] = Facts(**{key: values[key] for key in values if key in known})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass  # prepare_align.py makes such a speaker again
     return facts

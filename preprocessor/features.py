@@ -1,8 +1,14 @@
-"""One utterance: recording, text and alignment -> mel spectrogram, durations and what the corpus's statistics need."""
+"""One utterance: recording, text and alignment -> mel spectrogram, durations and what the corpus's statistics need.
+
+Each utterance is computed on its own: in a batch of several, the last bits of the matrix products depend on who else
+is in it, and a file made again alone would differ from the one made with its neighbours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +20,8 @@ import numpy.typing as npt
 
 from audio import is_silent, load
 from errors import UserError
-from preprocessor.outputs import write_array
+from preprocessor.outputs import NPY_HEADER, write_array
+from preprocessor.records import Features, Record, Skipped, Sums, parse
 from preprocessor.spoken import Spoken, UnusableError, by_text, by_textgrid
 from utils.metadata import Entry
 
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from audio.mel import MelSpectrogram
     from deepspeaker import SpeakerEmbedder
 
-PRELOAD = ("torch", "numpy", "soundfile", "soxr", "praatio.textgrid")
+PRELOAD = ("torch", "numpy", "soundfile", "soxr")
 
 
 @dataclass(frozen=True)
@@ -42,68 +49,99 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One utterance and where its files lie."""
+class Places:
+    """Folders; all but the output hold one folder per speaker."""
+
+    raw: Path
+    textgrids: Path
+    output: Path  # holds mel/ and duration/
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One utterance to make features of, or to look whether they are still good."""
 
     speaker: str
     name: str
-    recording: Path
-    lab: Path
-    textgrid: Path
-    output: Path  # folder that holds mel/ and duration/
-    settings: FeatureSettings
     language: str  # code
+    line: str | None = None  # what features.jsonl says of it
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Of many numbers: enough for count, mean, standard deviation and range."""
+class Block:
+    """One worker's task: a few utterances. Small and picklable."""
 
-    count: int
-    total: float
-    squares: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: npt.NDArray[Any]) -> Sums:
-        """values: any shape, not empty."""
-        wide = values.astype(np.float64)
-        return cls(wide.size, float(wide.sum()), float((wide * wide).sum()), float(wide.min()), float(wide.max()))
+    wanted: Sequence[Wanted]
+    places: Places
+    settings: FeatureSettings
+    digest: str  # of the settings
 
 
-@dataclass(frozen=True)
-class Features:
-    """A usable utterance. Its mel spectrogram and durations are on disk."""
-
-    entry: Entry
-    frames: int  # = sum of the durations
-    mel: Sums
-    energy: Sums
-    mean_mel: npt.NDArray[np.float32]  # [n_mels] mean over time
-    embedding: npt.NDArray[np.float32] | None  # [512] of this utterance
+def check_block(block: Block) -> list[str]:
+    """The lines of `block` that still hold: same settings, files as they were, features there."""
+    return [item.line for item in block.wanted if item.line is not None and _holds(block, item, item.line)]
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """An utterance that cannot be used."""
+def _holds(block: Block, item: Wanted, line: str) -> bool:
+    record = parse(line)
+    if isinstance(record.outcome, Skipped):  # a file's permissions or a full disk may have been the reason
+        return False
+    if (record.settings, record.language) != (block.digest, item.language):
+        return False
+    if record.source != _stamps(block, item):
+        return False
+    output, made = block.places.output, record.outcome
+    size = NPY_HEADER + 4 * made.frames * block.settings.n_mels
+    if _size(mel_path(output, *record.key)) != size:
+        return False
+    lasting = NPY_HEADER + 8 * len(made.entry.phones)
+    return not block.settings.aligned or _size(duration_path(output, *record.key)) == lasting
 
-    speaker: str
-    name: str
-    kind: str  # "no TextGrid"; what the summary counts by
-    detail: str  # one line with file and value
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - for every file
+    except OSError:
+        return -1
 
 
-def build_features(task: Task) -> Features | Skipped:
-    """Write mel/{speaker}-mel-{name}.npy [T, n_mels] float32 and duration/{speaker}-duration-{name}.npy [phones] int64.
+def _stamps(block: Block, item: Wanted) -> list[list[int] | None]:
+    stamps: list[list[int] | None] = []
+    recording, lab, textgrid = _files(block, item)
+    for path in (recording, lab, textgrid) if block.settings.aligned else (recording, lab):
+        try:
+            status = os.stat(path)  # noqa: PTH116
+            stamps.append([status.st_size, status.st_mtime_ns])
+        except OSError:
+            stamps.append(None)
+    return stamps
+
+
+def _files(block: Block, item: Wanted) -> tuple[Path, Path, Path]:
+    folder = block.places.raw / item.speaker
+    textgrid = block.places.textgrids / item.speaker / f"{item.name}.TextGrid"
+    return folder / f"{item.name}.wav", folder / f"{item.name}.lab", textgrid
+
+
+def build_block(block: Block) -> list[str]:
+    """Write mel/{speaker}-mel-{name}.npy [T, n_mels] float32 and duration/{speaker}-duration-{name}.npy [phones] int64
+    of every utterance; return their lines of features.jsonl.
 
     T equals the sum of the durations; where the alignment is to be learned there are none. Nothing is written for an
     utterance that is skipped.
     """
+    with _one_thread():
+        return [_line(block, item) for item in block.wanted]
+
+
+def _line(block: Block, item: Wanted) -> str:
+    stamps = _stamps(block, item)  # before reading: a file that changes meanwhile will be noticed
+    outcome: Features | Skipped
     try:
-        return _build(task)
+        outcome = _build(block, item)
     except UnusableError as problem:
-        return Skipped(task.speaker, task.name, problem.kind, problem.detail)
+        outcome = Skipped(problem.kind, problem.detail)
+    return Record(item.speaker, item.name, block.digest, stamps, item.language, outcome).line()
 
 
 def mel_path(folder: Path, speaker: str, name: str) -> Path:
@@ -116,28 +154,33 @@ def duration_path(folder: Path, speaker: str, name: str) -> Path:
     return folder / "duration" / f"{speaker}-duration-{name}.npy"
 
 
-def _build(task: Task) -> Features:
-    text = _read_text(task.lab)
-    wav = _read_recording(task.recording, task.settings.sampling_rate)
-    spoken = _spoken(task, text, wav)
-    mel, energy = _mel(wav, spoken, task.settings)
+def _build(block: Block, item: Wanted) -> Features:
+    settings, output = block.settings, block.places.output
+    recording, lab, textgrid = _files(block, item)
+    text = _read_text(lab)
+    wav = _read_recording(recording, settings.sampling_rate)
+    rate, hop = settings.sampling_rate, settings.hop_length
+    if settings.aligned:
+        spoken = by_textgrid(textgrid, len(wav), rate, hop)
+    else:
+        spoken = by_text(lab, text, item.language, settings.lexicon_path, wav, rate, hop)
+    mel, energy = _mel(wav, spoken, settings)
     assert len(mel) == spoken.frames
     embedding = None
-    if task.settings.embedder_weights is not None:
-        with _one_thread():
-            embedding = _embedder(task.settings.embedder_weights)(wav, task.settings.sampling_rate)
+    if settings.embedder_weights is not None:
+        embedding = _embedder(settings.embedder_weights)(wav, rate).astype("<f4")
     if spoken.durations is not None:
-        write_array(duration_path(task.output, task.speaker, task.name), spoken.durations)
-    write_array(mel_path(task.output, task.speaker, task.name), mel)
-    entry = Entry(task.name, task.speaker, spoken.phones, text, task.language)
-    return Features(entry, len(mel), Sums.of(mel), Sums.of(energy), mel.mean(axis=0), embedding)
+        write_array(duration_path(output, item.speaker, item.name), spoken.durations)
+    write_array(mel_path(output, item.speaker, item.name), mel)
+    entry = Entry(item.name, item.speaker, spoken.phones, text, item.language)
+    coded = None if embedding is None else base64.b64encode(embedding.tobytes()).decode()
+    return Features(entry, len(mel), sums(mel), sums(energy), coded)
 
 
-def _spoken(task: Task, text: str, wav: npt.NDArray[np.float32]) -> Spoken:
-    rate, hop = task.settings.sampling_rate, task.settings.hop_length
-    if task.settings.aligned:
-        return by_textgrid(task.textgrid, len(wav), rate, hop)
-    return by_text(task.lab, text, task.language, task.settings.lexicon_path, wav, rate, hop)
+def sums(values: npt.NDArray[Any]) -> Sums:
+    """Of an array of any shape that is not empty."""
+    wide = values.astype(np.float64)
+    return Sums(wide.size, float(wide.sum()), float((wide * wide).sum()), float(wide.min()), float(wide.max()))
 
 
 def _read_text(lab: Path) -> str:
@@ -170,7 +213,7 @@ def _mel(
     missing = (spoken.frames - 1) * settings.hop_length - len(part)
     if missing > 0:  # an alignment may end a little after the recording
         part = np.pad(part, (0, missing))
-    with _one_thread(), torch.inference_mode():
+    with torch.inference_mode():
         log_mel, energy = _front_end(settings)(torch.from_numpy(part)[None])
     return log_mel[0, : spoken.frames].numpy(), energy[0, : spoken.frames].numpy()
 

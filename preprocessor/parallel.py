@@ -1,4 +1,9 @@
-"""One function over many items on several cores, results in order, no process left behind."""
+"""One function over many items on several cores or machines, results in order, no process left behind.
+
+The work goes through an executor as of concurrent.futures: this machine's processes, or a Dask cluster's workers
+(preprocessor/cluster.py). A bounded number of chunks is under way at any time, so that the number of items does not
+matter: `items` may be a generator, and what is yielded may be dropped.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +11,84 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from errors import UserError
+
+if TYPE_CHECKING:
+    from preprocessor.cluster import Cluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+AHEAD = 4  # chunks under way per worker: enough that none waits while the first of them takes long
+
 
 def ordered_map(
     function: Callable[[Item], Result],
-    items: Sequence[Item],
+    items: Iterable[Item],
     jobs: int,
     preload: Sequence[str] = (),
     chunk: int = 1,
+    cluster: Cluster | None = None,
 ) -> Iterator[Result]:
-    """Yield function(item) for every item, in the order of `items`, computed by `jobs` processes.
+    """Yield function(item) for every item, in the order of `items`, computed by `jobs` processes or by `cluster`.
 
-    `function` is a module-level function. `preload` names the slow third-party imports it needs. Workers end with the
-    parent however it ends, SIGKILL included. Raises UserError when a worker dies.
+    `function` is a module-level function. `preload` names the slow third-party imports it needs. Workers of this
+    machine end with the parent however it ends, SIGKILL included. Raises UserError when a worker dies; a cluster gives
+    its work to another one first.
 
     Workers are forked from a server process that has imported `preload` and started no thread: a plain fork would copy
     the locks of numpy's and torch's thread pools in whatever state they are, and spawn would import torch per worker.
     """
-    jobs = min(jobs, -(-len(items) // chunk))
-    if jobs <= 1:
-        yield from map(function, items)
+    chunks = _chunks(items, chunk)
+    if cluster is not None:
+        with cluster.errors():
+            yield from _in_order(lambda part: cluster.submit(function, part), chunks, cluster.width)
+        return
+    first = list(islice(chunks, jobs))
+    if len(first) <= 1:
+        yield from map(function, chain.from_iterable(chain(first, chunks)))
         return
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     context.set_forkserver_preload(list(preload))
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(len(first), mp_context=context, initializer=_start_worker)
     try:
-        yield from pool.map(function, items, chunksize=chunk)
+        yield from _in_order(lambda part: pool.submit(apply, function, part), chain(first, chunks), lambda: len(first))
     except BrokenProcessPool as error:
         raise UserError("a worker process died (out of memory?); try again with a smaller --jobs") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """What a worker does with one chunk."""
+    return [function(item) for item in items]
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _in_order(
+    submit: Callable[[list[Item]], Future[list[Result]]], chunks: Iterable[list[Item]], width: Callable[[], int]
+) -> Iterator[Result]:
+    pending: deque[Future[list[Result]]] = deque()
+    for part in chunks:
+        pending.append(submit(part))
+        while len(pending) > AHEAD * width():
+            yield from pending.popleft().result()
+    while pending:
+        yield from pending.popleft().result()
 
 
 def _start_worker() -> None:

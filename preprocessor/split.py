@@ -1,64 +1,129 @@
-"""Which utterances validate: chosen by the configuration, or given in a val.txt."""
+"""Which utterances validate: chosen by the configuration, or given in a val.txt.
+
+The utterances are shown one at a time, in their order, first to be counted and then to be told apart; what is kept of
+them does not grow with the corpus, but for the list of a given val.txt.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from config.schema import Split
 from errors import UserError
-from preprocessor.facts import NOTHING, Facts
+from preprocessor.facts import Facts
+from preprocessor.sources import Key
 from utils.metadata import NO_EMOTION, emotion_of
 
-Key = tuple[str, str]  # speaker, name
 KINDS = {
     "speaker": "speaker",
     "statement": "statement",
     "speaker_emotion": "speaker and emotion",
     "suggested": "suggested split",
 }
+Test = Callable[[int, Key, Facts], bool]  # number in the order, from 0; speaker and name; facts -> validates?
 
 
-def choose(keys: Sequence[Key], split: Split, val_size: int, facts: Mapping[Key, Facts]) -> set[Key]:
-    """The utterances that `split` holds out.
+class Chooser:
+    """Show it every utterance by `see`, in the order that they will be numbered in; then `choose`."""
 
-    Depends on the set of keys, not on their order. Raises UserError when `hold_out` names what the data lack (with
-    what they have), or when nothing would be left to train on.
-    """
-    if split.by == "random":
-        if val_size >= len(keys):
+    def __init__(self, split: Split, val_size: int, given: Sequence[str] | None, given_path: Path) -> None:
+        self._split, self._val_size, self._given, self._given_path = split, val_size, given, given_path
+        self._count = 0
+        self._values: Counter[str | None] = Counter()  # what `hold_out` may name
+        self._labelled: Counter[str | None] = Counter()  # of those with an emotion, likewise
+        self._first_labelled: list[int] = []  # numbers; as many as a random split could hold out, and one
+        self._first_key: Key | None = None
+        self._names = {wanted.rpartition("/")[2] for wanted in given or ()}
+        self._found: list[Key] = []  # of those names
+
+    def see(self, key: Key, facts: Facts) -> None:
+        """Count an utterance."""
+        labelled = emotion_of(key[1]) is not None
+        self._first_key = self._first_key or key
+        if key[1] in self._names:
+            self._found.append(key)
+        value = self._value(key, facts)
+        self._values[value] += 1
+        if labelled:
+            self._labelled[value] += 1
+            if len(self._first_labelled) <= self._val_size:
+                self._first_labelled.append(self._count)
+        self._count += 1
+
+    def choose(self) -> Test:
+        """What tells the utterances that validate from the others.
+
+        Raises UserError when `hold_out` or the given list names what the data lack (with what they have), or when
+        nothing would be left to train on, or no emotion label.
+        """
+        if self._given is not None:
+            return self._choose_given(self._given)
+        return self._choose_random() if self._split.by == "random" else self._choose_held_out()
+
+    def missing(self) -> list[str]:
+        """Names in the given list that no utterance has."""
+        return [name for name, keys in find_given(self._found, self._given or ()).items() if not keys]
+
+    def _value(self, key: Key, facts: Facts) -> str | None:
+        if self._split.by == "speaker":
+            return key[0]
+        if self._split.by == "speaker_emotion":
+            return f"{key[0]}/{emotion_of(key[1]) or NO_EMOTION}"
+        if self._split.by == "random":
+            return None
+        return facts.statement if self._split.by == "statement" else facts.split
+
+    def _choose_random(self) -> Test:
+        if self._val_size >= self._count:
             raise UserError(
-                f"preprocess.preprocessing.val_size is {val_size}, but there are {len(keys)} utterances: "
+                f"preprocess.preprocessing.val_size is {self._val_size}, but there are {self._count} utterances: "
                 "nothing would be left to train on"
             )
-        return set(random.Random(split.seed).sample(sorted(keys), val_size))
-    held = _held_by(split.by, keys, facts)
-    unknown = sorted(set(split.hold_out) - set(held.values()))
-    if unknown:
-        known = ", ".join(sorted(set(held.values()))) or "none, or prepare_align.py did not make these recordings"
-        raise UserError(
-            f"preprocess.preprocessing.split.hold_out: no utterance has the {KINDS[split.by]} "
-            f"{', '.join(map(repr, unknown))}; known: {known}"
-        )
-    chosen = {key for key, value in held.items() if value in split.hold_out}
-    if len(chosen) == len(set(keys)):
-        raise UserError(
-            "preprocess.preprocessing.split.hold_out holds out every utterance: nothing would be left to train on; "
-            f"known: {', '.join(sorted(set(held.values())))}"
-        )
-    return chosen
+        held = set(random.Random(self._split.seed).sample(range(self._count), self._val_size))
+        if held.issuperset(self._first_labelled):
+            self._refuse_unlabelled()
+        return lambda number, key, facts: number in held
 
+    def _choose_held_out(self) -> Test:
+        held = set(self._split.hold_out)
+        there = sorted(value for value in self._values if value is not None)
+        unknown = sorted(held - set(there))
+        if unknown:
+            known = ", ".join(there) or "none, or prepare_align.py did not make these recordings"
+            raise UserError(
+                f"preprocess.preprocessing.split.hold_out: no utterance has the {KINDS[self._split.by]} "
+                f"{', '.join(map(repr, unknown))}; known: {known}"
+            )
+        if sum(self._values[value] for value in held) == self._count:
+            raise UserError(
+                "preprocess.preprocessing.split.hold_out holds out every utterance: nothing would be left to train on; "
+                f"known: {', '.join(there)}"
+            )
+        if set(self._labelled) <= held:
+            self._refuse_unlabelled()
+        return lambda number, key, facts: self._value(key, facts) in held
 
-def _held_by(by: str, keys: Sequence[Key], facts: Mapping[Key, Facts]) -> dict[Key, str]:
-    """What `hold_out` may name of every utterance that has it."""
-    if by == "speaker":
-        return {key: key[0] for key in keys}
-    if by == "speaker_emotion":
-        return {key: f"{key[0]}/{emotion_of(key[1]) or NO_EMOTION}" for key in keys}
-    known = {key: facts.get(key, NOTHING) for key in keys}
-    said = {key: fact.statement if by == "statement" else fact.split for key, fact in known.items()}
-    return {key: value for key, value in said.items() if value is not None}
+    def _choose_given(self, given: Sequence[str]) -> Test:
+        chosen = {key for found in find_given(self._found, given).values() for key in found}
+        if given and not chosen:
+            first = given[0].rpartition("/")[2]
+            example = self._first_key[1] if self._first_key is not None else ""
+            raise UserError(
+                f"{self._given_path}: none of its {len(given)} names is an utterance here (the first is {first!r}; "
+                f"here they look like {example!r}); remove the file to split as configured"
+            )
+        if len(chosen) == self._count:
+            raise UserError(f"{self._given_path} names every utterance: nothing would be left to train on")
+        if sum(emotion_of(name) is not None for _, name in chosen) == sum(self._labelled.values()):
+            self._refuse_unlabelled()
+        return lambda number, key, facts: key in chosen
+
+    def _refuse_unlabelled(self) -> None:
+        source = str(self._given_path) if self._given is not None else "preprocess.preprocessing.split"
+        raise UserError(f"{source} holds out every utterance with an emotion label: no emotion would be left to learn")
 
 
 def read_given(path: Path) -> list[str]:
@@ -84,17 +149,3 @@ def find_given(keys: Iterable[Key], given: Iterable[str]) -> dict[str, list[Key]
         called_so = by_name.get(name, [])
         found[wanted] = [key for key in called_so if key[0] == speaker] or called_so
     return found
-
-
-def choose_given(keys: Sequence[Key], names: Sequence[str], source: str) -> set[Key]:
-    """The utterances of the given names. UserError when none of them exists or none would be left to train on."""
-    chosen = {key for found in find_given(keys, names).values() for key in found}
-    if names and not chosen:
-        first = names[0].rpartition("/")[2]
-        raise UserError(
-            f"{source}: none of its {len(names)} names is an utterance here (the first is {first!r}; here they "
-            f"look like {min(keys)[1]!r}); remove the file to split as configured"
-        )
-    if len(chosen) == len(set(keys)):
-        raise UserError(f"{source} names every utterance: nothing would be left to train on")
-    return chosen

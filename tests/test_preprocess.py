@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +15,9 @@ import prepare_align
 import preprocess
 from config.schema import Split
 from errors import UserError
-from preprocessor import builder, features
+from preprocessor import corpus_files, features
 from preprocessor.facts import Facts
-from preprocessor.split import choose
+from preprocessor.split import Chooser
 from tests.paths import ROOT, real_data
 from tests.small_corpus import ALIGNED, RATE, noise, textgrid, tree, write_manifest, write_raw
 from utils.metadata import IdMaps, read_metadata
@@ -47,7 +49,7 @@ def raw(tmp_path):
 def quick_plot(request, monkeypatch):
     """t-SNE takes a second; tests that do not look at the picture go without."""
     if "plot" not in request.function.__name__:
-        monkeypatch.setattr(builder, "plot_speakers", lambda path, *_: path.write_bytes(b""))
+        monkeypatch.setattr(corpus_files, "plot_speakers", lambda path, *_: path.write_bytes(b""))
 
 
 def names(path):
@@ -267,11 +269,19 @@ def test_impossible_splits_are_refused_before_anything_is_touched(raw, by, hold_
     assert tree(out) == before
 
 
+def held_at_random(keys, seed, size):
+    chooser = Chooser(Split(seed=seed), size, None, Path("val.txt"))
+    for key in keys:
+        chooser.see(key, Facts())
+    validates = chooser.choose()
+    return {key for number, key in enumerate(keys) if validates(number, key, Facts())}
+
+
 def test_a_random_split_depends_on_the_seed_alone():
     keys = [(f"Actor_{n:02d}", f"sad-{n}") for n in range(20)]
-    chosen = choose(keys, Split(seed=1), 5, {})
-    assert len(chosen) == 5 and chosen == choose(keys[::-1], Split(seed=1), 5, {})
-    assert chosen != choose(keys, Split(seed=2), 5, {})
+    chosen = held_at_random(keys, 1, 5)
+    assert len(chosen) == 5 and chosen == held_at_random(keys, 1, 5) != held_at_random(keys, 2, 5)
+    assert chosen == set(random.Random(1).sample(keys, 5))
 
 
 @pytest.mark.parametrize("hold_out", [("val",), ("val", "test"), ("test",)])

@@ -36,6 +36,13 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cluster_flag(parser: argparse.ArgumentParser) -> None:
+    """`--cluster ADDRESS`."""
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="have a Dask cluster do the work instead, for example tcp://host:8786"
+    )
+
+
 def positive_int(text: str) -> int:
     """argparse type: a whole number above zero."""
     value = int(text)

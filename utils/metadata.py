@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import UserError
-from utils.files import read_json, write_json, write_text
+from utils.files import atomic_path, read_json, write_json
 
 MADE_BY = "preprocess.py"
 NO_EMOTION = "none"  # what the name of an utterance without an emotion label begins with
@@ -99,10 +99,12 @@ def _parse_line(line: str, place: str) -> Entry:
 
 def write_metadata(path: Path, entries: Iterable[Entry]) -> None:
     """Write train.txt or val.txt atomically, in the order given. Line breaks inside a text become spaces."""
-    write_text(path, "".join(map(_line, entries)))
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(map(metadata_line, entries))
 
 
-def _line(entry: Entry) -> str:
+def metadata_line(entry: Entry) -> str:
+    """An utterance's line of train.txt or val.txt, with the line break."""
     fields = [entry.name, entry.speaker, f"{{{' '.join(entry.phones)}}}", " ".join(entry.text.split())]
     if entry.language != ENGLISH:
         fields.insert(2, entry.language)
