@@ -82,8 +82,15 @@ class ConvFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, C] -> [B, N, C]."""
-        hidden = self.conv_out(F.relu(self.conv_in(x.transpose(1, 2)))).transpose(1, 2)
+        hidden = _convolve(F.relu(_convolve(x, self.conv_in)), self.conv_out)
         return self.norm(self.dropout(hidden) + x)
+
+
+def _convolve(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """`conv` over time of [B, T, C], which seen as an image [B, C, 1, T] is channels-last: faster than conv1d."""
+    padding = (0, int(conv.padding[0]))
+    image = F.conv2d(x.transpose(1, 2).unsqueeze(2), conv.weight.unsqueeze(2), conv.bias, padding=padding)
+    return image.squeeze(2).transpose(1, 2)
 
 
 class FFTBlock(nn.Module):

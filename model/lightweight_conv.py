@@ -1,5 +1,7 @@
 """Lightweight convolution (Wu et al. 2019, arXiv 1901.10430): one kernel per head, softmax over its taps."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,12 +45,56 @@ class LightweightConv(nn.Module):
         weight = torch.softmax(self.weight, dim=-1) if self.softmax else self.weight  # (heads, 1, K)
         weight = F.dropout(weight, self.dropout, self.training)
         weight = weight.repeat_interleave(self.channels_per_head, dim=0)  # (C, 1, K)
-        # A [B, T, C] tensor seen as an image [B, C, 1, T] is already channels-last: no copy, and much faster than
-        # conv1d on the transpose.
-        image = x.transpose(1, 2).unsqueeze(2)  # (B, C, 1, T)
         symmetric = self.padding_left == self.padding_right
         if not symmetric:
-            image = F.pad(image, (self.padding_left, self.padding_right))
-        padding = (0, self.padding_left if symmetric else 0)
-        out = F.conv2d(image, weight.unsqueeze(2), self.bias, padding=padding, groups=weight.shape[0])
+            x = F.pad(x, (0, 0, self.padding_left, self.padding_right))
+        if torch.is_autocast_enabled(x.device.type):  # here, where the casts have gradients, and not in the operation
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight = x.to(dtype), weight.to(dtype)
+        out: Tensor = _DepthwiseConv.apply(x, weight, self.padding_left if symmetric else 0)
+        return out if self.bias is None else out + self.bias
+
+
+class _DepthwiseConv(torch.autograd.Function):
+    """x [B, T, C], weight [C, 1, K], zeros at both ends -> [B, T + 2 * padding - K + 1, C].
+
+    By hand for the gradient of the weights: on CPUs a product and a sum per tap take half the time of oneDNN's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding = padding
+        out = F.conv2d(_image(x), weight.unsqueeze(2), padding=(0, padding), groups=len(weight))
         return out.squeeze(2).transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        by_hand = x.device.type == "cpu"
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1] and not by_hand, False]
+        to_x, to_weight, _ = torch.ops.aten.convolution_backward(
+            _image(grad), _image(x), weight.unsqueeze(2), None,
+            [1, 1], [0, ctx.padding], [1, 1], False, [0, 0], len(weight), wanted,
+        )  # fmt: skip
+        if ctx.needs_input_grad[1] and by_hand:
+            to_weight = _weight_gradient(x.float(), grad.float(), ctx.padding, weight.shape[2]).to(weight.dtype)
+        elif to_weight is not None:
+            to_weight = to_weight.squeeze(2)
+        return None if to_x is None else to_x.squeeze(2).transpose(1, 2), to_weight, None
+
+
+def _image(x: Tensor) -> Tensor:
+    """[B, T, C] -> [B, C, 1, T], which is channels-last as it lies: no copy, and much faster than conv1d."""
+    return x.transpose(1, 2).unsqueeze(2)
+
+
+def _weight_gradient(x: Tensor, grad: Tensor, padding: int, taps: int) -> Tensor:
+    """[C, 1, taps]: for each tap the sum over frames of grad times the frame that the tap saw."""
+    padded = F.pad(x, (0, 0, padding, padding))
+    products = torch.empty_like(grad)
+    sums = grad.new_empty(taps, grad.shape[2])
+    for tap in range(taps):
+        torch.mul(padded[:, tap : tap + grad.shape[1]], grad, out=products)
+        torch.sum(products, (0, 1), out=sums[tap])
+    return sums.T.unsqueeze(1)
