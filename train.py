@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.restore_step is not None and args.from_scratch:
         raise UserError("--restore_step and --from_scratch exclude each other")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # when a process is lost, we tell it in one line
     from config import load_config
     from text import check_languages
     from training.processes import launch

@@ -5,7 +5,6 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,7 +12,6 @@ import torch
 
 from config import load_config
 from dataset import choose_unlabelled
-from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, with_overrides
 from tests.tiny import make_tiny_dataset, tiny_overrides
 from utils.metadata import Entry, IdMaps, read_metadata
@@ -324,19 +322,6 @@ def test_soft_token_rate_one_trains_everything_through_the_reference(data, tmp_p
     assert not torch.equal(before, trainer.state.model.emotion.reference_encoder.gru.weight_ih_l0)
 
 
-def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess:
-    # --standalone picks a free port of its own
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    return subprocess.run(
-        [*launcher, str(ROOT / "train.py"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "lo"},
-        check=False,
-    )
-
-
 def limited_files(megabytes: int):
     """Files of this process may not grow beyond a size: what a full disk does, without filling one."""
 
@@ -370,20 +355,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint_good(data, tmp_path):
 
 def spawned(processes: int, *arguments: str) -> subprocess.CompletedProcess:
     return run_script("train.py", *arguments, "--device", f"cpu:{processes}")
-
-
-@pytest.mark.parametrize("launcher", ["torchrun", "spawned"])
-def test_two_processes_train_like_one_with_the_whole_batch(data, tmp_path, launcher):
-    """gloo: with the same utterances in a step, losses agree (BatchNorm statistics, per process, aside)."""
-    common = (*NO_DROPOUT, "train.step.total_step=3", "train.step.log_step=1", "train.loss.alpha=0.0")
-    one = train_arguments(data, tmp_path / "one", *common, "train.optimizer.batch_size=24")
-    two = train_arguments(data, tmp_path / "two", *common, "train.optimizer.batch_size=12")
-    assert_ok(run_script("train.py", *one))
-    assert_ok(torchrun(2, *two, "--device", "cpu") if launcher == "torchrun" else spawned(2, *two))
-    assert [path.name for path in (tmp_path / "two" / "ckpt").iterdir()] == ["3.pth.tar"]
-    for tag in ("loss/mel", "loss/mel_last", "loss/duration", "loss/total"):
-        alone, together = scalars(tmp_path / "one", "train", tag), scalars(tmp_path / "two", "train", tag)
-        assert together == pytest.approx(alone, rel=1e-4), tag
 
 
 def test_a_new_run_never_overwrites_an_old_one(data, run12, tmp_path):

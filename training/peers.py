@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch.distributed as dist
 
 from errors import UserError
+from utils.files import write_json
 
 LOST = 75  # exit code after the loss of another process: EX_TEMPFAIL of sysexits.h, "run it again"
 JOIN_SECONDS = 300  # until every process has come; launchers start them within seconds of each other
 LOOK_SECONDS = 0.5  # between two looks whether somebody is in trouble
 ANSWER_SECONDS = 3.0  # after which a process that does not answer is taken for lost
 END_SECONDS = 120  # for the main thread to end after trouble; a GPU may leave it waiting for a dead peer
+GLOO = ("gloo/transport", "Timed out waiting", "caused pair closure")  # words by which its errors are known
 Answer = TypeVar("Answer")
 
 
@@ -30,7 +33,7 @@ def is_connection_error(error: BaseException) -> bool:
     """Whether torch.distributed reports that another process is gone or silent. For gloo only the text tells."""
     if isinstance(error, dist.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "Timed out waiting"))
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in GLOO)
 
 
 class Peers:
@@ -76,7 +79,10 @@ class Peers:
         self._try(lambda: self._store.set(f"here/{self.rank}", ""))
 
     def tell(self, text: str) -> None:
-        """Print an error for the user, once per machine, whoever comes first."""
+        """Print an error for the user, once per machine, whoever comes first; torchrun repeats it in its summary."""
+        if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+            facts = {"py_callstack": text, "timestamp": str(int(time.time()))}
+            write_json(Path(file), {"message": {"message": text, "extraInfo": facts}})
         if self._try(lambda: self._store.add(f"told/{self.node}", 1)) in (1, None):
             print(f"error: {text}", file=sys.stderr, flush=True)
 
@@ -84,8 +90,9 @@ class Peers:
         """Who is lost, as far as can be known, after `error` has shown that somebody is. Takes some seconds."""
         answers = self._try(self._call)
         if answers is None:
-            place = f"{os.environ.get('MASTER_ADDR', 'this machine')}:{os.environ.get('MASTER_PORT', '')}".rstrip(":")
-            return f"the connection to the other processes is lost, and so is {place}, where they meet"
+            return (
+                f"{self.names[0]}, its launcher or its machine is gone, and with it the place where the processes meet"
+            )
         silent, ended = answers
         told = [f"{self.names[rank]} ended: {reason}" for rank, reason in ended.items()]
         told += [f"{self.names[rank]} no longer answers: killed, hung, or its machine is gone" for rank in silent]

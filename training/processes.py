@@ -199,6 +199,7 @@ def _run(plan: Launch, store: dist.Store, rank: int, world: int, device: torch.d
         process.wait_for_all()  # whoever left early would make the launcher end those who still save
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, for it may know sooner: there is more to tell
         code = _failed(error, peers, plan)
         if on_gpu:  # a communicator whose peer is lost may never be destroyed
             sys.stdout.flush()
