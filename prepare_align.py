@@ -13,6 +13,10 @@ speaker (exit code 2; the other speakers are finished), or with --skip_bad is le
 A dataset that joins others (preprocess.datasets) reads each one's corpus as its own configuration says. Speakers that
 occur in several get the dataset's name in front.
 
+--cluster spreads the work over the workers of a Dask cluster (pip install -r requirements-cluster.txt) that see the
+same files; start `dask scheduler` on one machine and `dask worker tcp://host:8786 --nworkers N --nthreads 1` on each:
+    python prepare_align.py --dataset LibriTTS --cluster tcp://host:8786
+
 Next: python align.py --dataset RAVDESS (or copy TextGrids), then python preprocess.py --dataset RAVDESS
 """
 
@@ -25,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, available_cpus, positive_int, run
+from utils.cli import Parser, add_cluster_flag, add_config_flags, available_cpus, positive_int, run
 
 if TYPE_CHECKING:
     from preprocessor.prepare import Prepared
@@ -42,6 +46,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--jobs", type=positive_int, default=available_cpus(), metavar="N", help="processes (default: all %(default)s)"
     )
+    add_cluster_flag(parser)
     parser.add_argument("--force", action="store_true", help="make every file again")
     parser.add_argument(
         "--skip_bad", action="store_true", help="leave unusable recordings out and list them in skipped.json"
@@ -55,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from config import load_config
     from preprocessor.joined import find
+    from preprocessor.parallel import workers
     from preprocessor.prepare import Settings, prepare
     from text import check_languages
 
@@ -74,8 +80,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     raw_path = Path(config.path.raw_path)
     settings = Settings(audio.sampling_rate, audio.normalization, audio.max_wav_value)
     results = []
-    with tqdm(total=len(found.utterances), unit="file", desc="prepare_align", disable=None) as bar:
-        for result in prepare(found.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad):
+    with (
+        workers(args.cluster, raw_path) as cluster,
+        tqdm(total=len(found.utterances), unit="file", desc="prepare_align", disable=None) as bar,
+    ):
+        for result in prepare(found.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad, cluster):
             results.append(result)
             bar.update(result.written + result.kept + len(result.bad))
     _report_bad(results, raw_path, args.skip_bad)

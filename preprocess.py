@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from config import load_config
     from preprocessor.builder import build
-    from preprocessor.cluster import connected
     from preprocessor.corpus_files import finish
+    from preprocessor.parallel import workers
     from preprocessor.plan import plan
     from text import check_languages
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     made = plan(config, None if learned else args.textgrids or output / "TextGrid")
     with (
-        connected(args.cluster, output) as cluster,
+        workers(args.cluster, output) as cluster,
         tqdm(total=made.count, unit="file", desc="preprocess", disable=None) as bar,
     ):
         for done in build(made, args.jobs, cluster, args.force):

@@ -9,15 +9,17 @@ both are checked. A worker that dies costs nothing but the chunks it had: Dask g
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import pickle
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,10 +31,10 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "torch", "soundfile", "soxr", "praatio")  # whose version may show in the results
+CODE_FOLDERS = ("audio", "config", "deepspeaker", "preprocessor", "text", "utils")
 CONNECT_SECONDS = 10.0
 WORKERS_SECONDS = 30.0  # for the first worker to appear
 PROBE_SECONDS = 10.0  # for a new file to appear on another machine
-ONE_AT_A_TIME = threading.Lock()  # the working directory belongs to the process
 
 
 class Cluster:
@@ -42,12 +44,14 @@ class Cluster:
         self._client, self._address = client, address
         # Not pure: the same arguments may give another result later, since files change.
         self._executor = client.get_executor(pure=False, retries=0)
-        self._folder = os.fspath(Path.cwd())
+        self._work = remote_work()
+        self._folder = os.fspath(Path.cwd())  # relative paths mean to the workers what they mean to the script
         self._width, self._counted = 1, -1e9
 
     def submit(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Future[list[Result]]:
         """Have some worker apply the function to each of the items."""
-        future: Future[list[Result]] = self._executor.submit(work, self._folder, function, items)
+        payload = pickle.dumps((function, items))  # the scheduler, which need not have the project, only passes it on
+        future: Future[list[Result]] = self._executor.submit(self._work, os.fspath(ROOT), self._folder, payload)
         return future
 
     def width(self) -> int:
@@ -80,23 +84,31 @@ class Cluster:
             ) from error
 
 
-def work(folder: str, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """What a cluster's worker does with one chunk; relative paths mean what they mean to the script."""
-    with ONE_AT_A_TIME:
-        os.chdir(folder)
-        return [function(item) for item in items]
+def remote_work() -> Callable[[str, str, bytes], list[Any]]:
+    """What a cluster's worker does with one chunk: a function that is sent as code, being local to this one. Who has
+    not imported anything of the project yet could not look up its name."""
+
+    def work(root: str, folder: str, payload: bytes) -> list[Any]:
+        import pickle
+        import sys
+
+        if root not in sys.path:
+            sys.path.insert(0, root)
+        from preprocessor.parallel import apply_alone
+
+        function, items = pickle.loads(payload)
+        return apply_alone(folder, function, items)
+
+    return work
 
 
 @contextmanager
-def connected(address: str | None, written: Path) -> Iterator[Cluster | None]:
-    """The cluster at a scheduler's address (tcp://host:8786); None gives None: this machine does the work.
+def connected(address: str, written: Path) -> Iterator[Cluster]:
+    """The cluster at a scheduler's address (tcp://host:8786).
 
     written: the folder that the workers will write to; it need not exist. Raises UserError when nobody answers, when
-    there is no worker, or when a worker does not see `written`, runs several threads or has other packages.
+    there is no worker, or when a worker does not see `written`, runs several threads or has other packages or code.
     """
-    if address is None:
-        yield None
-        return
     client = _connect(address)
     try:
         _check(client, address, written)
@@ -135,85 +147,70 @@ def _check(client: Any, address: str, written: Path) -> None:
                 f"--cluster {address}: the worker {worker} runs {threads} threads; start it with --nthreads 1 and as "
                 "many --nworkers as it has cores"
             )
-    _show_project(client, address)
     folder = next(path for path in (written.absolute(), *written.absolute().parents) if path.is_dir())
     _probe(client, address, folder)
-
-
-def _show_project(client: Any, address: str) -> None:
-    """Have every worker, also one that comes later, find the project's modules."""
-    import cloudpickle
-    from distributed import WorkerPlugin
-
-    class Project(WorkerPlugin):
-        """Sent as code, not by its name: who lacks the project could not look that up."""
-
-        def __init__(self, root: str) -> None:
-            self.root = root
-
-        def setup(self, worker: Any) -> None:
-            import os
-            import sys
-
-            if not os.path.isdir(self.root):  # noqa: PTH112
-                raise FileNotFoundError(self.root)
-            if self.root not in sys.path:
-                sys.path.insert(0, self.root)
-
-    module = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        client.register_plugin(Project(os.fspath(ROOT)), name="cross-speaker-emotion-transfer")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"--cluster {address}: a worker does not see the project's folder {ROOT}; the machines need a shared file "
-            "system"
-        ) from error
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
 
 
 def _probe(client: Any, address: str, folder: Path) -> None:
     """Every worker must read what is written here, and what it writes must be found here."""
     mark = uuid.uuid4().hex
-    question = folder / f".{mark}.tmp.probe"
+    question = Question(folder, mark)
+    unshared = "; the machines need a shared file system, with the project and the data under the same names"
     try:
-        write_text(question, mark)
-        answers: Mapping[str, dict[str, Any]] = client.run(look, os.fspath(folder), mark)
-        for worker, said in answers.items():
-            if said["problem"] is not None:
-                raise UserError(
-                    f"--cluster {address}: the worker {worker} does not see what is written to {folder} "
-                    f"({said['problem']}); the machines need a shared file system"
-                )
-            if not _appears(folder / said["answer"]):
-                raise UserError(
-                    f"--cluster {address}: what the worker {worker} writes to {folder} is not to be found here; the "
-                    "machines need a shared file system"
-                )
+        write_text(folder / f".{mark}.tmp.probe", mark)
+        payload = pickle.dumps((answer, [question]))
+        try:
+            answers = client.run(remote_work(), os.fspath(ROOT), os.fspath(Path.cwd()), payload)
+        except (ImportError, AttributeError, OSError) as error:
+            raise UserError(f"--cluster {address}: a worker cannot start on the work ({error}){unshared}") from error
+        for worker, (said,) in answers.items():
+            who = f"--cluster {address}: the worker {worker}"
+            if said.problem is not None:
+                raise UserError(f"{who} does not see what is written to {folder} ({said.problem}){unshared}")
+            if not _appears(folder / said.file):
+                raise UserError(f"{who} writes to {folder} what is not to be found here{unshared}")
             for package, version in versions().items():
-                if said["versions"][package] != version:
+                if said.versions[package] != version:
                     raise UserError(
-                        f"--cluster {address}: the worker {worker} has {package} {said['versions'][package]}, this "
-                        f"machine {version}; install the same requirements.txt on all of them"
+                        f"{who} has {package} {said.versions[package]}, this machine {version}; install the same "
+                        "requirements.txt on all of them"
                     )
+            if said.code != code_digest():
+                raise UserError(f"{who} has imported other code of this project than is here now; start it again")
     finally:
         for path in folder.glob(f".{mark}*"):
             path.unlink(missing_ok=True)
 
 
-def look(folder: str, mark: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Question:
+    """To a worker: do you see the file of that mark?"""
+
+    folder: Path
+    mark: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker saw."""
+
+    problem: str | None
+    file: str  # name of the one that it wrote
+    versions: Mapping[str, str]
+    code: str  # digest of the project's files when the worker imported them
+
+
+def answer(question: Question) -> Answer:
     """A worker's part of `_probe`."""
-    answer = f".{mark}.{uuid.uuid4().hex}.tmp.probe"
-    said: dict[str, Any] = {"problem": None, "answer": answer, "versions": versions()}
+    problem, name = None, f".{question.mark}.{uuid.uuid4().hex}.tmp.probe"
     try:
-        if not _appears(Path(folder) / f".{mark}.tmp.probe"):
-            said["problem"] = "no such file"
+        if _appears(question.folder / f".{question.mark}.tmp.probe"):
+            (question.folder / name).write_text(question.mark, encoding="utf-8")
         else:
-            (Path(folder) / answer).write_text(mark, encoding="utf-8")
+            problem = "no such file"
     except OSError as error:
-        said["problem"] = error.strerror or str(error)
-    return said
+        problem = error.strerror or str(error)
+    return Answer(problem, name, versions(), CODE)
 
 
 def versions() -> dict[str, str]:
@@ -227,6 +224,15 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "none"
     return found
+
+
+def code_digest() -> str:
+    """Of the project's files that workers import."""
+    files = sorted(path for package in CODE_FOLDERS for path in (ROOT / package).glob("**/*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+CODE = code_digest()  # workers live long and import once
 
 
 def _appears(path: Path) -> bool:

@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from errors import UserError
@@ -27,7 +29,18 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ONE_AT_A_TIME = threading.Lock()  # the working directory and torch's number of threads belong to the process
 AHEAD = 4  # chunks under way per worker: enough that none waits while the first of them takes long
+
+
+def workers(address: str | None, written: Path) -> AbstractContextManager[Cluster | None]:
+    """What `ordered_map` takes as `cluster`: the one at a scheduler's address, ready to write to a folder; for None
+    there is none, and this machine does the work. Raises UserError as preprocessor.cluster.connected."""
+    if address is None:
+        return nullcontext()
+    from preprocessor.cluster import connected
+
+    return connected(address, written)
 
 
 def ordered_map(
@@ -71,6 +84,13 @@ def ordered_map(
 def apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """What a worker does with one chunk."""
     return [function(item) for item in items]
+
+
+def apply_alone(folder: str, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`apply` in a process that may have several threads: one of them at a time, in `folder`."""
+    with ONE_AT_A_TIME:
+        os.chdir(folder)
+        return apply(function, items)
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from preprocessor.facts import MANIFEST, Facts
 from preprocessor.outputs import make_folder, remove_temporaries, write_bytes
 from preprocessor.parallel import ordered_map
 from utils.files import write_json
+
+if TYPE_CHECKING:
+    from preprocessor.cluster import Cluster
 
 PRELOAD = ("numpy", "soundfile", "soxr")
 WAV_HEADER = 44  # bytes
@@ -72,15 +75,21 @@ class Prepared:
 
 
 def prepare(
-    utterances: Sequence[Utterance], raw_path: Path, settings: Settings, jobs: int, force: bool, skip_bad: bool
+    utterances: Sequence[Utterance],
+    raw_path: Path,
+    settings: Settings,
+    jobs: int,
+    force: bool,
+    skip_bad: bool,
+    cluster: Cluster | None = None,
 ) -> Iterator[Prepared]:
     """Yield one result per speaker, in the order of `utterances` (sorted by speaker)."""
     remove_temporaries([raw_path])
-    tasks = [
+    tasks = (
         Speaker(raw_path / speaker, tuple(group), settings, force, skip_bad)
         for speaker, group in groupby(utterances, key=lambda item: item.speaker)
-    ]
-    yield from ordered_map(prepare_speaker, tasks, jobs, PRELOAD)
+    )
+    yield from ordered_map(prepare_speaker, tasks, jobs, PRELOAD, cluster=cluster)
 
 
 def prepare_speaker(task: Speaker) -> Prepared:
