@@ -9,33 +9,41 @@
     python synthesize.py --dataset ESD_zh --restore_step latest --mode single --language zh \\
         --text "今天天气不错。" --speaker_id 0001 --emotion_id happy
     python synthesize.py --dataset RAVDESS --restore_step latest --mode batch --source preprocessed_data/RAVDESS/val.txt
+    python synthesize.py --dataset RAVDESS --restore_step latest --mode single --stream --text "$(cat book.txt)" \\
+        --speaker_id Actor_01 --emotion_id calm | aplay -r 22050 -f S16_LE -c 1
 
 Writes wav, mel spectrogram (png) and a json that says what made them to output/result/<DATASET>/<step>/. Any recording
 serves as a reference, whatever its name, rate or channels. In batch mode each line has its own speaker and emotion;
 lines without an emotion ("none-…") take that of --emotion_id.
+
+--stream writes speech to standard output while it is computed: raw 16-bit little-endian samples, one channel, at the
+model's rate (22,050 Hz unless it was trained on another). What is printed otherwise goes to standard error, and files
+are written only where --output or --name is given.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from errors import UserError
 from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
 
 if TYPE_CHECKING:
-    from numpy import ndarray
-
-    from acoustic import LoadedModel
     from config import Config
     from synthesis.requests import Request
     from synthesis.synthesizer import Synthesizer
 
 ALL_EMOTIONS = "all"
-SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "name", "language")
+GPU_THREADS = 2  # that vocode on a GPU: one prepares while the other computes
+SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "name", "language", "stream")
 
 
 def build_parser() -> Parser:
@@ -67,10 +75,19 @@ def build_parser() -> Parser:
         "an emotion, and this tells what is loud for that speaker (default 1: the file's level is taken as it is)",
     )
     parser.add_argument("--name", help="single: name of the result files (default: made of speaker, emotion and text)")
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        default=None,
+        help="single: raw 16-bit samples to standard output as they are computed; no files without --output or --name",
+    )
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step>")
     parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
     parser.add_argument("--batch_size", type=positive_int, default=8, help="batch: utterances at once (default 8)")
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="cores to compute on (default: PyTorch's choice)"
+    )
     parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     return parser
 
@@ -109,21 +126,39 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError(f"--mode single needs either --emotion_id or --ref_audio, {both}")
     if args.ref_peak is not None and args.ref_audio is None:
         raise UserError("--ref_peak belongs to --ref_audio")
+    if args.stream:
+        check_stream(args)
+
+
+def check_stream(args: argparse.Namespace) -> None:
+    """Raise UserError where a stream makes no sense."""
+    if args.emotion_id == ALL_EMOTIONS:
+        raise UserError(f"--stream speaks one emotion; --emotion_id {ALL_EMOTIONS} makes several files")
+    if sys.stdout.isatty():
+        raise UserError(
+            "--stream writes samples to standard output, which is a terminal; append "
+            '"| aplay -r 22050 -f S16_LE -c 1" to hear them, or "> speech.raw"'
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, load, speak."""
     args = build_parser().parse_args(argv)
     check_arguments(args)
-    from config import load_config
-    from text import check_languages
+    from utils.startup import quick_start
 
-    config = load_config(args.dataset, args.overrides)
-    check_languages([*([args.language] if args.language else []), *languages_of(config)])
-    if args.mode == "single":
-        speak_single(args, config)
-    else:
-        speak_batch(args, config)
+    with ExitStack() as stack:
+        samples = sys.stdout.buffer if args.stream else None
+        if args.stream:
+            stack.enter_context(redirect_stdout(sys.stderr))
+        with quick_start():
+            from config import load_config
+            from text import check_languages
+
+            config = load_config(args.dataset, args.overrides)
+            check_languages([*([args.language] if args.language else []), *languages_of(config)])
+            speak = prepare_single(args, config, samples) if args.mode == "single" else prepare_batch(args, config)
+        speak()
     return 0
 
 
@@ -132,84 +167,87 @@ def languages_of(config: Config) -> list[str]:
     return config.preprocess.preprocessing.text.languages
 
 
-def load(args: argparse.Namespace, config: Config) -> tuple[LoadedModel, Synthesizer, Path]:
-    """Model, synthesizer and result folder."""
+def load(args: argparse.Namespace, config: Config) -> tuple[Synthesizer, Path]:
+    """Model and vocoder, and the result folder."""
+    import torch
+
     from acoustic import load_model
     from synthesis.synthesizer import Synthesizer
     from utils.devices import choose_devices
     from vocoder import load_vocoder
 
     device = choose_devices(args.device)[0]
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     loaded = load_model(config, args.restore_step, device)
     vocoder = load_vocoder(loaded.config, device)
     print(f"{loaded.path} (step {loaded.step}), {vocoder.name}")
     folder = args.output or Path(config.train.path.result_path) / str(loaded.step)
-    return loaded, Synthesizer(loaded, vocoder, device), folder
+    return Synthesizer(loaded, vocoder, device), folder
 
 
-def speak_single(args: argparse.Namespace, config: Config) -> None:
-    """One text, one file; or one file per emotion and a picture of them all."""
+def prepare_single(args: argparse.Namespace, config: Config, samples: BinaryIO | None) -> Callable[[], None]:
+    """Check the text and load what speaks it. `samples`: where a stream goes."""
     from synthesis.requests import in_every_emotion, print_words, safe_name, single_request
-    from synthesis.results import write_result
 
     name = None if args.name is None else safe_name(args.name)
     lexicon = config.preprocess.path.lexicon_path
     language = args.language or languages_of(config)[0]
     request = single_request(args.text, args.speaker_id, args.emotion_id, args.ref_audio, lexicon, name, language)
     request = replace(request, reference_peak=args.ref_peak or 1.0)
-    loaded, synthesizer, folder = load(args, config)
+    synthesizer, folder = load(args, config)
+    loaded = synthesizer.loaded
     spoken = languages_of(loaded.config)
     if language not in spoken:
         raise UserError(f"{loaded.path} was not trained on {language!r}; choose --language of: {', '.join(spoken)}")
     loaded.ids.speaker_id(request.speaker)
     every = request.emotion == ALL_EMOTIONS
-    requests = in_every_emotion(request, loaded.ids) if every else [request]
     if not every and request.emotion is not None:
         loaded.ids.emotion_id(request.emotion)
     for chunk in request.chunks:
         print_words(chunk.words)
-    panels = []
-    for each in requests:
-        speeches = synthesizer.speak(each, 1.0 / args.speed)
-        path = write_result(synthesizer, each, speeches, folder)
-        panels.append((f"{each.emotion}", speeches[0].mel))
-        if each.emotion is None:
-            strongest = sorted(speeches[0].emotion_weights.items(), key=lambda item: -item[1])[:3]
-            print("emotion heard: " + ", ".join(f"{emotion} {weight:.2f}" for emotion, weight in strongest))
-        print(f"wrote {path} (and .png, .json)")
-    if every:
-        print(f"wrote {draw_emotions(synthesizer, request, panels, folder)}")
+    from synthesis.single import speak_files, stream
+
+    if samples is not None:
+        kept = folder if args.output is not None or args.name is not None else None
+        return partial(stream, synthesizer, request, 1.0 / args.speed, samples, kept)
+    requests = in_every_emotion(request, loaded.ids) if every else [request]
+    picture = folder / f"{request.name}.png" if every else None
+    return partial(speak_files, synthesizer, requests, 1.0 / args.speed, folder, picture)
 
 
-def draw_emotions(synthesizer: Synthesizer, request: Request, panels: list[tuple[str, ndarray]], folder: Path) -> Path:
-    """The first chunk's spectrograms of all emotions in one picture."""
-    from utils.plot import mel_figure, save_figure
-
-    hop = synthesizer.loaded.config.preprocess.preprocessing.stft.hop_length
-    path = folder / f"{request.name}.png"
-    save_figure(mel_figure(panels, hop / synthesizer.sampling_rate, columns=2, width=11.0), path)
-    return path
-
-
-def speak_batch(args: argparse.Namespace, config: Config) -> None:
-    """A metadata file, `batch_size` lines at a time: memory does not grow with the file."""
-    from tqdm import tqdm
-
+def prepare_batch(args: argparse.Namespace, config: Config) -> Callable[[], None]:
+    """Check the list and load what speaks it."""
     from synthesis.requests import batch_requests
-    from synthesis.results import write_result
     from utils.metadata import read_metadata
 
     read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
-    loaded, synthesizer, folder = load(args, config)
+    synthesizer, folder = load(args, config)
+    loaded = synthesizer.loaded
     requests = batch_requests(args.source, loaded.ids, args.emotion_id, languages_of(loaded.config))
+    return partial(speak_batch, args, synthesizer, requests, folder)
+
+
+def speak_batch(args: argparse.Namespace, synthesizer: Synthesizer, requests: Sequence[Request], folder: Path) -> None:
+    """Every request into its files; they are reported in their order."""
+    import torch
+    from tqdm import tqdm
+
+    from synthesis.batch import speak_all
+
+    began, seconds = time.perf_counter(), 0.0
+    threads = args.threads or (torch.get_num_threads() if synthesizer.device.type == "cpu" else GPU_THREADS)
     with tqdm(total=len(requests), unit="utterance", disable=None) as bar:
-        for start in range(0, len(requests), args.batch_size):
-            group = requests[start : start + args.batch_size]
-            speeches = synthesizer.speak_batch([(request, request.chunks[0]) for request in group], 1.0 / args.speed)
-            for request, speech in zip(group, speeches, strict=True):
-                write_result(synthesizer, request, [speech], folder)
-                bar.update()
-    print(f"wrote {len(requests)} utterances to {folder} (wav, png, json)")
+        written = speak_all(synthesizer, requests, folder, args.batch_size, threads, 1.0 / args.speed, bar.update)
+        with closing(written):
+            for result in written:
+                bar.write(f"wrote {result.path} (and .png, .json)")
+                seconds += result.seconds
+    took = time.perf_counter() - began
+    print(
+        f"wrote {len(requests)} utterances to {folder} (wav, png, json): {seconds:.0f} s of speech in {took:.1f} s, "
+        f"{len(requests) / took:.1f} utterances/s"
+    )
 
 
 if __name__ == "__main__":

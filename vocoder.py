@@ -39,7 +39,9 @@ ROOT = Path(__file__).resolve().parent
 # HiFi-GAN V3's copies of twelve recordings 0.38 instead of 0.97.
 SPEECH_PEAK = 1.3
 CHUNK = 1000  # frames vocoded at once, 12 s: bounds the memory of long utterances
-FIRST_PIECE = 40  # frames of the first piece of a stream, 0.5 s; each later one is twice as long, up to CHUNK
+# Frames of a stream's pieces: 0.5 s at first, each later one twice as long, up to 1.9 s. A pipe holds 1.5 s of samples:
+# while a player empties it, a slow vocoder has time for another piece, not for 12 s.
+FIRST_PIECE, LARGEST_PIECE = 40, 160
 NO_WEIGHTS = "or choose --set model.vocoder.model=Griffin-Lim, which needs no weights"
 
 _HIFIGAN_SOURCE = "the pretrained models of github.com/jik876/hifi-gan (folder {}: its generator and config.json)"
@@ -64,8 +66,8 @@ class Vocoder:
     name: str  # what it is and which file it came from, for logs and result files
     hop_length: int  # samples per mel frame
     device: torch.device
-    # natural-log mel (T, 80) on the device, frames of the first piece -> waveforms (frames * hop_length) of its pieces
-    generate: Callable[[Tensor, int], Iterator[Tensor]]
+    # natural-log mel (T, 80) on the device, frames of the first and of the largest piece -> the pieces' waveforms
+    generate: Callable[[Tensor, int, int], Iterator[Tensor]]
     lifts_quiet: bool = False  # whether quiet speech is vocoded at SPEECH_PEAK and brought back to its level
 
     @torch.no_grad()
@@ -76,13 +78,14 @@ class Vocoder:
         Utterances go one by one, so a result never depends on its neighbours or on the padding.
         """
         frames = [mels.shape[1]] * len(mels) if lengths is None else [int(length) for length in lengths]
-        return [torch.cat([*self.stream(mel[:size], CHUNK)]) for mel, size in zip(mels, frames, strict=True)]
+        return [torch.cat([*self.stream(mel[:size], CHUNK, CHUNK)]) for mel, size in zip(mels, frames, strict=True)]
 
-    def stream(self, mel: Tensor, first: int = FIRST_PIECE) -> Iterator[Tensor]:
+    def stream(self, mel: Tensor, first: int = FIRST_PIECE, largest: int = LARGEST_PIECE) -> Iterator[Tensor]:
         """One utterance's mel [T, 80] -> its waveform in pieces [frames * hop_length], as above.
 
-        The first piece has `first` frames, later ones are longer. What they add up to is the whole utterance's waveform
-        but for float32's last digits (1e-5). Griffin-Lim, whose every sample depends on all others, gives one piece.
+        The first piece has `first` frames, each later one twice as many, up to `largest`. Together they are the whole
+        utterance's waveform but for float32's last digits (1e-5). Griffin-Lim, whose every sample depends on all
+        others, gives one piece.
         """
         if not len(mel):
             yield torch.zeros(0)
@@ -91,7 +94,7 @@ class Vocoder:
             mel = mel.to(self.device, torch.float32)
             # of the whole utterance: its pieces must fit together
             lift = (SPEECH_PEAK - mel.max()).clamp(min=0.0) if self.lifts_quiet else mel.new_zeros(())
-            pieces = self.generate(mel + lift, first)
+            pieces = self.generate(mel + lift, first, largest)
         while True:
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):  # not while the caller has its turn
                 piece = next(pieces, None)
@@ -133,7 +136,7 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
     ).to(device)
     iterations = config.model.vocoder.griffin_lim_iterations
 
-    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
+    def generate(mel: Tensor, first: int, largest: int) -> Iterator[Tensor]:
         yield griffin_lim(mel, spectrogram, iterations)
 
     return Vocoder(f"Griffin-Lim, {iterations} iterations", stft.hop_length, device, generate)
@@ -150,8 +153,8 @@ def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
     if device.type == "cpu":
         generator.channels_last()
 
-    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
-        return in_pieces(generator, mel.T[None], architecture.context, architecture.hop_length, first, CHUNK)
+    def generate(mel: Tensor, first: int, largest: int) -> Iterator[Tensor]:
+        return in_pieces(generator, mel.T[None], architecture.context, architecture.hop_length, first, largest)
 
     name = f"HiFi-GAN {architecture.version}".strip()
     return Vocoder(f"{name} ({path})", architecture.hop_length, device, generate, lifts_quiet=True)
@@ -165,10 +168,10 @@ def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:
     generator = fill(skeleton, state, path, device)
     hop_length, least = melgan.Generator.hop_length, melgan.Generator.min_frames
 
-    def generate(mel: Tensor, first: int) -> Iterator[Tensor]:
+    def generate(mel: Tensor, first: int, largest: int) -> Iterator[Tensor]:
         samples = len(mel) * hop_length
         mel = F.pad(mel, (0, 0, 0, max(0, least - len(mel))), value=math.log(LOG_FLOOR))
-        for wav in in_pieces(generator, mel.T[None] / math.log(10.0), skeleton.context, hop_length, first, CHUNK):
+        for wav in in_pieces(generator, mel.T[None] / math.log(10.0), skeleton.context, hop_length, first, largest):
             yield wav[:samples]
 
     return Vocoder(f"MelGAN ({path})", melgan.Generator.hop_length, device, generate, lifts_quiet=True)

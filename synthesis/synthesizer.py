@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,16 @@ from dataset import load_array
 from errors import UserError
 from synthesis.requests import Chunk, Request
 from text import SILENCE, phones_to_ids
-from vocoder import Vocoder
+from vocoder import CHUNK, FIRST_PIECE, LARGEST_PIECE, Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text
 
 
 @dataclass(frozen=True)
-class Speech:
-    """One chunk, spoken."""
+class Prediction:
+    """What the acoustic model says about one chunk."""
 
-    wav: np.ndarray  # [samples] float32 in -1 … 1
-    mel: np.ndarray  # [T, 80] log-mel
+    mel: Tensor  # [T, 80] log-mel, on the model's device
     phones: tuple[str, ...]
     durations: list[int]  # frames per phone
     emotion_weights: dict[str, float]  # of the tokens; one-hot for a label
@@ -47,6 +46,11 @@ class Synthesizer:
         """Hz."""
         return self.loaded.config.preprocess.preprocessing.audio.sampling_rate
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """Of a mel spectrogram."""
+        return self.loaded.config.preprocess.preprocessing.stft.hop_length / self.sampling_rate
+
     def reference_mel(self, path: Path, speaker_peak: float = 1.0) -> Tensor:
         """Log-mel [T, 80] of a reference recording: any rate, any number of channels, silence around it cut off.
 
@@ -62,18 +66,38 @@ class Synthesizer:
         mels, _ = self.mel(torch.from_numpy(wav.clip(-1.0, 1.0))[None].to(self.device))
         return mels[0]
 
-    def speak(self, request: Request, duration_scale: float = 1.0) -> list[Speech]:
-        """Speak one request, chunk by chunk."""
+    def speak(
+        self, request: Request, duration_scale: float = 1.0, streaming: bool = False
+    ) -> Iterator[tuple[Prediction, Iterator[np.ndarray]]]:
+        """Speak one request chunk by chunk: what is predicted, and its waveform in pieces [samples], float32 in -1 … 1.
+
+        The pieces of one chunk are to be taken before the next chunk; pauses between chunks are among them. Nothing but
+        the reference is computed before it is asked for. `streaming` makes short pieces, the first one of each chunk half a second.
+        """
         reference = None
         if request.reference is not None:
             reference = self.reference_mel(request.reference, request.reference_peak)
-        return [self.speak_batch([(request, chunk)], duration_scale, reference)[0] for chunk in request.chunks]
+        return self._speak(request, duration_scale, streaming, reference)
+
+    def _speak(
+        self, request: Request, duration_scale: float, streaming: bool, reference: Tensor | None
+    ) -> Iterator[tuple[Prediction, Iterator[np.ndarray]]]:
+        for number, chunk in enumerate(request.chunks):
+            (prediction,) = self.predict([(request, chunk)], duration_scale, reference)
+            yield prediction, self._pieces(prediction, PAUSE if number else 0.0, streaming)
+
+    def _pieces(self, prediction: Prediction, pause: float, streaming: bool) -> Iterator[np.ndarray]:
+        if pause:
+            yield np.zeros(round(pause * self.sampling_rate), dtype=np.float32)
+        first, largest = (FIRST_PIECE, LARGEST_PIECE) if streaming else (CHUNK, CHUNK)
+        for piece in self.vocoder.stream(prediction.mel, first, largest):
+            yield piece.numpy()
 
     @torch.inference_mode()
-    def speak_batch(
+    def predict(
         self, parts: Sequence[tuple[Request, Chunk]], duration_scale: float = 1.0, reference: Tensor | None = None
-    ) -> list[Speech]:
-        """Speak one chunk of each request at once; all by label, or all after `reference` [T, 80]."""
+    ) -> list[Prediction]:
+        """Predict one chunk of each request at once; all by label, or all after `reference` [T, 80]."""
         ids = self.loaded.ids
         spoken = [self._spoken(chunk.phones) for _, chunk in parts]
         phones = [phones_to_ids(row) for row in spoken]
@@ -97,19 +121,15 @@ class Synthesizer:
         for (request, _), count in zip(parts, frames, strict=True):
             if count == 0:
                 raise UserError(f"{request.name}: the model predicts no duration at all; train it longer")
-        wavs = self.vocoder(mels, output.mel_lengths)
-        results = []
-        for index, wav in enumerate(wavs):
-            results.append(
-                Speech(
-                    wav.numpy(),
-                    mels[index, : frames[index]].cpu().numpy(),
-                    spoken[index],
-                    output.durations[index, : lengths[index]].tolist(),
-                    self._weights(index, emotions, output.emotion_logits),
-                )
+        return [
+            Prediction(
+                mels[index, : frames[index]],
+                spoken[index],
+                output.durations[index, : lengths[index]].tolist(),
+                self._weights(index, emotions, output.emotion_logits),
             )
-        return results
+            for index in range(len(parts))
+        ]
 
     def _spoken(self, phones: tuple[str, ...]) -> tuple[str, ...]:
         """With the silence at either end that a model with a learned alignment has always seen there."""
@@ -134,12 +154,3 @@ class Synthesizer:
         folder = Path(config.preprocess.path.preprocessed_path) / "spker_embed"
         rows = [load_array(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
         return torch.from_numpy(np.stack(rows)).float().to(self.device)
-
-
-def join(pieces: Sequence[np.ndarray], sampling_rate: int) -> np.ndarray:
-    """Waveforms one after the other with a short silence between them."""
-    silence = np.zeros(round(PAUSE * sampling_rate), dtype=np.float32)
-    parts: list[np.ndarray] = []
-    for piece in pieces:
-        parts += [silence, piece] if parts else [piece]
-    return np.concatenate(parts)
