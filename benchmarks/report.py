@@ -98,7 +98,7 @@ def _ratio(old: float, new: float) -> str:
 def plot_growth(growth: Growth, path: Path) -> None:
     """Cost over size on log-log axes, with the straight line that linear growth from the largest size would be."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from utils.plot import save_figure
 
@@ -114,6 +114,7 @@ def plot_growth(growth: Growth, path: Path) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.set_xticks(sizes, [str(size) for size in sizes])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, "s")))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(True, which="major", alpha=0.3)

@@ -105,16 +105,20 @@ def step(bench: Bench) -> None:
     dtypes = [torch.float32, torch.bfloat16] + ([torch.float16] if device.type == "cuda" else [])
     trainers = {dtype: make_trainer(bench.settings, dtype, device, in_this_process()) for dtype in dtypes}
     batches = first_batches(trainers[torch.float32], 1 if bench.settings.quick else STEPS)
+    fast = [dtype for dtype in dtypes if not emulated(dtype, device)]
     bench.calibrate()
-    whole = bench.interleaved({dtype: partial(train, trainer, batches) for dtype, trainer in trainers.items()})
+    whole = bench.interleaved({dtype: partial(train, trainers[dtype], batches) for dtype in fast})
     for dtype, taken in whole.items():
         each = taken.per(len(batches))
         note = f"{frames_of(batches)}; {1 / statistics.median(each.wall):.1f} steps/s"
-        bench.timed(f"whole step, {PRECISIONS[dtype]}", each, note + slow_precision(dtype, device))
-    for dtype in dtypes[:2]:
+        bench.timed(f"whole step, {PRECISIONS[dtype]}", each, note)
+    for dtype in fast[:2]:
         bench.calibrate()
         for name, taken in parts(bench, trainers[dtype], batches).items():
             bench.timed(f"{name}, {PRECISIONS[dtype]}", taken)
+    for dtype in set(dtypes) - set(fast):
+        taken = bench.time(partial(train, trainers[dtype], batches[:1]), rounds=1)
+        bench.timed(f"whole step, {PRECISIONS[dtype]}", taken, "emulated: this processor has no bfloat16 products")
     bf16_losses(bench, device)
     if device.type == "cuda":
         bench.plain("peak device memory", [torch.cuda.max_memory_allocated() / 1e6], "MB")
@@ -126,10 +130,9 @@ def train(trainer: Trainer, batches: list[Batch]) -> None:
         trainer.train_step([batch])
 
 
-def slow_precision(dtype: torch.dtype, device: torch.device) -> str:
-    """A remark where bfloat16 is emulated."""
-    slow = dtype == torch.bfloat16 and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "; this processor has no bfloat16 products" if slow else ""
+def emulated(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether bfloat16 is slower than float32 here: processors without such products."""
+    return dtype == torch.bfloat16 and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def parts(bench: Bench, trainer: Trainer, batches: list[Batch]) -> dict[str, Timing]:
@@ -171,13 +174,13 @@ def _laps(bench: Bench, trainer: Trainer, batch: Batch) -> list[tuple[float, flo
 def bf16_losses(bench: Bench, device: torch.device) -> None:
     """What bfloat16 does to the losses: the same steps from the same start in both precisions, the last losses."""
     ends: dict[torch.dtype, float] = {}
-    steps = 2 if bench.settings.quick else 40
+    steps = 2 if bench.settings.quick else 8 if emulated(torch.bfloat16, device) else 40
     for dtype in (torch.float32, torch.bfloat16):
         trainer = make_trainer(bench.settings, dtype, device, in_this_process())
         totals = [trainer.train_step([batch])[0]["total"] for batch in first_batches(trainer, steps)]
-        ends[dtype] = statistics.mean(float(total) for total in totals[-10:])
+        ends[dtype] = statistics.mean(float(total) for total in totals[-4:])
     change = 100 * (ends[torch.bfloat16] / ends[torch.float32] - 1)
-    note = f"total loss, last 10 of {steps} steps: {ends[torch.float32]:.4f} fp32, {ends[torch.bfloat16]:.4f} bf16"
+    note = f"total loss, last 4 of {steps} steps: {ends[torch.float32]:.4f} fp32, {ends[torch.bfloat16]:.4f} bf16"
     bench.plain("loss under bf16 autocast, change", [change], "%", note)
 
 

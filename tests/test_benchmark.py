@@ -118,34 +118,49 @@ def test_compare_shows_before_after_and_ratio(quick, tmp_path):
     assert result.stdout.count("| – |") == len(report.rows) - 1  # the rest was not there before
 
 
-def test_without_calibration_the_columns_are_empty_and_a_note_says_so(tmp_path):
-    result = run_benchmark(
-        "--quick", "--threads", "1", "--only", "vocoder", "--output", tmp_path / "out", BENCH_DIR=str(tmp_path)
-    )
-    assert_ok(result)
-    assert "no calibration unit" in result.stdout
-    rows = Report.load(tmp_path / "out" / "bench.json").rows
-    assert all(row.wall_units is None and row.cpu_units is None for row in rows)
-    vocoders = [row.name for row in rows if row.unit == "s"]
-    assert vocoders == [
-        f"vocoder {name}" for name in ("HiFi-GAN V1", "HiFi-GAN V2", "HiFi-GAN V3", "MelGAN", "Griffin-Lim")
-    ]
-
-
-def test_a_failing_group_is_reported_and_the_others_go_on(tmp_path, bench_dir):
-    broken = tmp_path / "data" / "RAVDESS" / "Actor_01" / "03-01-05-01-01-01-01.wav"
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    """A quick run where the only recording is broken and there is no calibration."""
+    folder = tmp_path_factory.mktemp("troubled")
+    broken = folder / "data" / "RAVDESS" / "Actor_01" / "03-01-05-01-01-01-01.wav"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no audio")
-    (tmp_path / "data" / "TextGrid").mkdir()
-    environment = {"BENCH_DIR": str(bench_dir), "RAVDESS_DATA_DIR": str(tmp_path / "data")}
-    groups = ("--only", "prepare", "step", "acoustic")
-    result = run_benchmark("--quick", "--threads", "1", *groups, "--output", tmp_path / "out", **environment)
+    (folder / "data" / "TextGrid").mkdir()
+    environment = {"BENCH_DIR": str(folder), "RAVDESS_DATA_DIR": str(folder / "data")}
+    groups = ("--only", "prepare", "step", "vocoder")
+    result = run_benchmark("--quick", "--threads", "1", *groups, "--output", folder / "out", **environment)
+    return result, folder / "out"
+
+
+def test_a_failing_group_is_reported_and_the_others_go_on(troubled):
+    result, output = troubled
     assert result.returncode == 1, result.stderr
-    report = Report.load(tmp_path / "out" / "bench.json")
+    report = Report.load(output / "bench.json")
     assert set(report.failed) == {"prepare", "step"}
     assert "03-01-05-01-01-01-01.wav" in report.failed["prepare"]
-    assert {row.group for row in report.rows} == {"acoustic"}
-    assert "prepare: FAILED" in (tmp_path / "out" / "bench.md").read_text()
+    assert {row.group for row in report.rows} == {"vocoder"}
+    assert "prepare: FAILED" in (output / "bench.md").read_text()
+    vocoders = [row.name.removeprefix("vocoder ") for row in report.rows if row.unit == "s"]
+    assert vocoders == ["HiFi-GAN V1", "HiFi-GAN V2", "HiFi-GAN V3", "MelGAN", "Griffin-Lim"]
+
+
+def test_without_calibration_the_columns_are_empty_and_a_note_says_so(troubled):
+    result, output = troubled
+    assert "no calibration unit" in result.stdout
+    rows = Report.load(output / "bench.json").rows
+    assert rows and all(row.wall_units is None and row.cpu_units is None for row in rows)
+
+
+def test_batches_are_of_recordings_and_what_of_them_is_padding_is_told(tmp_path, bench_dir):
+    """Through the real scripts, on RAVDESS where it is at hand, else on the generated corpus."""
+    result = run_benchmark(
+        "--quick", "--threads", "1", "--only", "data", "--output", tmp_path, BENCH_DIR=str(bench_dir)
+    )
+    assert_ok(result)
+    rows = {row.name: row for row in Report.load(tmp_path / "bench.json").rows}
+    assert 0 <= rows["frames that are padding"].median < 50
+    assert 0 <= rows["waiting for data, share of step"].median < 100
+    assert rows["next batch, in this process"].median > 0
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path, bench_dir):
@@ -245,6 +260,6 @@ def test_the_originals_step_learns_and_leaves_our_weights_alone(model, batch):
     original = OriginalModel(model).train()
     optimizer = make_optimizer(original)
     device = torch.device("cpu")
-    totals = [train_step(original, optimizer, batch, device)["total"] for _ in range(60)]
-    assert totals[-1] < 0.9 * totals[0]
+    totals = [train_step(original, optimizer, batch, device)["total"] for _ in range(15)]
+    assert totals[-1] < totals[0]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
