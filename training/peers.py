@@ -45,7 +45,6 @@ class Peers:
 
     def __init__(self, store: dist.Store, rank: int, world: int) -> None:
         self.rank, self.world = rank, world
-        self.node = os.environ.get("GROUP_RANK", "0")
         self._store = store
         self._closing = threading.Event()
         own = f"{socket.gethostname()}, pid {os.getpid()}"
@@ -75,24 +74,21 @@ class Peers:
 
     def leave(self, reason: str) -> None:
         """Let the others know why this process ends."""
-        self._try(lambda: self._store.set(f"end/{self.rank}", reason))
-        self._try(lambda: self._store.set(f"here/{self.rank}", ""))
+        _try(lambda: self._store.set(f"end/{self.rank}", reason))
+        _try(lambda: self._store.set(f"here/{self.rank}", ""))
 
     def tell(self, text: str) -> None:
         """Print an error for the user, once per machine, whoever comes first; torchrun repeats it in its summary."""
         if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
             facts = {"py_callstack": text, "timestamp": str(int(time.time()))}
             write_json(Path(file), {"message": {"message": text, "extraInfo": facts}})
-        if self._try(lambda: self._store.add(f"told/{self.node}", 1)) in (1, None):
-            print(f"error: {text}", file=sys.stderr, flush=True)
+        tell(self._store, text)
 
     def missing(self, error: BaseException) -> str:
         """Who is lost, as far as can be known, after `error` has shown that somebody is. Takes some seconds."""
-        answers = self._try(self._call)
+        answers = _try(self._call)
         if answers is None:
-            return (
-                f"{self.names[0]}, its launcher or its machine is gone, and with it the place where the processes meet"
-            )
+            return f"{self.names[0]}, its launcher or its machine is gone, where the processes meet"
         silent, ended = answers
         told = [f"{self.names[rank]} ended: {reason}" for rank, reason in ended.items()]
         told += [f"{self.names[rank]} no longer answers: killed, hung, or its machine is gone" for rank in silent]
@@ -142,9 +138,15 @@ class Peers:
             self.tell("another process is lost, and this one waited in vain for its device")
             os._exit(LOST)
 
-    @staticmethod
-    def _try(ask: Callable[[], Answer]) -> Answer | None:
-        try:
-            return ask()
-        except RuntimeError:  # the store is gone
-            return None
+
+def tell(store: dist.Store, text: str) -> None:
+    """Print an error unless another process of this machine has done so."""
+    if _try(lambda: store.add(f"told/{os.environ.get('GROUP_RANK', '0')}", 1)) in (1, None):
+        print(f"error: {text}", file=sys.stderr, flush=True)
+
+
+def _try(ask: Callable[[], Answer]) -> Answer | None:
+    try:
+        return ask()
+    except RuntimeError:  # the store is gone
+        return None

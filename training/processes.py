@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from errors import UserError
-from training.peers import JOIN_SECONDS, LOST, LostProcessError, Peers, is_connection_error
+from training.peers import JOIN_SECONDS, LOST, LostProcessError, Peers, is_connection_error, tell
 from utils.devices import choose_devices
 
 GRACE_SECONDS = 10  # for spawned processes to end by themselves, and again after SIGTERM, once one of them is lost
+PEERS = "peers"  # prefix of what Peers keeps in the store
 
 
 class Question:
@@ -132,9 +133,8 @@ def _spawn(plan: Launch, devices: list[torch.device]) -> int:
     except mp.ProcessExitedException as error:
         if error.exit_code >= 0:
             return int(error.exit_code)
-        if store.add("told/0", 1) == 1:
-            who = f"process {error.error_index} of {len(devices)} (pid {error.error_pid})"
-            print(f"error: {who} was killed by {error.signal_name}; {plan.advice()}", file=sys.stderr)
+        who = f"process {error.error_index} of {len(devices)} (pid {error.error_pid})"
+        tell(dist.PrefixStore(PEERS, store), f"{who} was killed by {error.signal_name}; {plan.advice()}")
         return LOST
     return 0
 
@@ -181,7 +181,7 @@ def _run(plan: Launch, store: dist.Store, rank: int, world: int, device: torch.d
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    peers = Peers(dist.PrefixStore("peers", store), rank, world)
+    peers = Peers(dist.PrefixStore(PEERS, store), rank, world)
     timeout = timedelta(seconds=plan.timeout)
     try:
         dist.init_process_group(
