@@ -15,7 +15,8 @@ they belong to, and textgrids.json lists it. learned takes the aligner of a mode
 --set model.alignment=learned.
 
 TextGrids that exist are kept, whoever made them, unless --force is given; an interrupted run goes on where it stopped.
-Recordings that cannot be aligned are left out and listed with the reason in align.json.
+Recordings that cannot be aligned are left out and listed with the reason in align.json. --cluster tcp://host:8786 gives
+pocketsphinx's work to the workers of a Dask cluster (python preprocess.py --help says how to start one).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, available_cpus, positive_int, restore_step, run
+from utils.cli import Parser, add_cluster_flag, add_config_flags, available_cpus, positive_int, restore_step, run
 
 if TYPE_CHECKING:
     from preprocessor.align_report import Outcome, Report
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--aligner", choices=tuple(ALIGNERS), default="pocketsphinx", help="who aligns (default: %(default)s)"
     )
     parser.add_argument("--jobs", type=positive_int, default=available_cpus(), help="processes (default: all cores)")
+    add_cluster_flag(parser)
     parser.add_argument("--force", action="store_true", help="replace TextGrids that exist")
     parser.add_argument(
         "--plot", type=positive_int, metavar="N", help="draw N alignments, and those that look odd, to align_plots/"
@@ -103,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def refuse_useless_flags(args: argparse.Namespace) -> None:
     """Raise UserError for a flag that the chosen aligner would not look at."""
     own = {
+        "pocketsphinx": ("cluster",),
         "none": ("textgrids",),
         "mfa": ("mfa_acoustic_model", "mfa_dictionary", "mfa_language"),
         "learned": ("restore_step",),
@@ -116,8 +119,10 @@ def refuse_useless_flags(args: argparse.Namespace) -> None:
 def by_pocketsphinx(tasks: Sequence[Task], output: Path, args: argparse.Namespace) -> Iterator[Outcome]:
     """The model that the package brings."""
     from preprocessor.align_corpus import align_all
+    from preprocessor.parallel import workers
 
-    return align_all(tasks, args.jobs)
+    with workers(args.cluster, output) as cluster:
+        yield from align_all(tasks, args.jobs, cluster)
 
 
 def by_mfa(tasks: Sequence[Task], output: Path, args: argparse.Namespace) -> Iterator[Outcome]:

@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from config import load_config
     from preprocessor.joined import find
     from preprocessor.parallel import workers
-    from preprocessor.prepare import Settings, prepare
+    from preprocessor.prepare_corpus import prepare
+    from preprocessor.prepare_manifest import Settings
     from text import check_languages
 
     overrides = list(args.overrides)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from preprocessor.cluster import Cluster
+
 PRELOAD = ("pocketsphinx", "numpy", "soxr", "soundfile", "praatio.textgrid")
 
 
@@ -27,9 +29,9 @@ def remove_leftovers(folder: Path) -> None:
     remove_temporaries([folder, *(path for path in folder.glob("TextGrid/*") if path.is_dir())])
 
 
-def align_all(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
-    """Align on `jobs` processes; outcomes come in the order of the tasks."""
-    return ordered_map(align_one, tasks, jobs, PRELOAD)
+def align_all(tasks: Sequence[Task], jobs: int, cluster: Cluster | None = None) -> Iterator[Outcome]:
+    """Align on `jobs` processes or a cluster; outcomes come in the order of the tasks."""
+    return ordered_map(align_one, tasks, jobs, PRELOAD, cluster=cluster)
 
 
 def align_one(task: Task) -> Outcome:

@@ -11,7 +11,7 @@ from pathlib import Path
 from config.schema import PreprocessConfig
 from errors import UserError
 from preprocessor.features import FeatureSettings, Places
-from preprocessor.prepare import Settings, refuse_other_settings
+from preprocessor.prepare_manifest import Settings, refuse_other_settings
 from preprocessor.sources import Source, list_sources
 from preprocessor.split import Chooser, read_given
 from utils.files import read_json

@@ -8,12 +8,10 @@ again, and files that come out the same are left untouched.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +22,12 @@ from errors import UserError
 from preprocessor.corpus import Utterance
 from preprocessor.facts import MANIFEST, Facts
 from preprocessor.outputs import make_folder, remove_temporaries, write_bytes
-from preprocessor.parallel import ordered_map
+from preprocessor.prepare_manifest import Settings, read_manifest, sources, vouches
 from utils.files import write_json
-
-if TYPE_CHECKING:
-    from preprocessor.cluster import Cluster
 
 PRELOAD = ("numpy", "soundfile", "soxr")
 WAV_HEADER = 44  # bytes
 KEPT_SAMPLES = 20_000_000  # of one speaker held in memory (80 MB, 15 min at 22,050 Hz); the rest is read twice
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the samples, apart from the recordings."""
-
-    sampling_rate: int  # Hz
-    normalization: str  # speaker_peak: one factor per speaker; utterance_peak: one per recording
-    max_wav_value: float  # the int16 value that the peak becomes
 
 
 @dataclass(frozen=True)
@@ -74,85 +60,28 @@ class Prepared:
     bad: Sequence[Bad]
 
 
-def prepare(
-    utterances: Sequence[Utterance],
-    raw_path: Path,
-    settings: Settings,
-    jobs: int,
-    force: bool,
-    skip_bad: bool,
-    cluster: Cluster | None = None,
-) -> Iterator[Prepared]:
-    """Yield one result per speaker, in the order of `utterances` (sorted by speaker)."""
-    remove_temporaries([raw_path])
-    tasks = (
-        Speaker(raw_path / speaker, tuple(group), settings, force, skip_bad)
-        for speaker, group in groupby(utterances, key=lambda item: item.speaker)
-    )
-    yield from ordered_map(prepare_speaker, tasks, jobs, PRELOAD, cluster=cluster)
-
-
 def prepare_speaker(task: Speaker) -> Prepared:
     """Make what is missing of one speaker."""
     remove_temporaries([task.folder])
-    wanted = {utterance.name: _source(utterance) for utterance in task.utterances}
-    facts = {utterance.name: Facts.of(utterance).as_json() for utterance in task.utterances}
-    manifest = None if task.force else _read_manifest(task.folder / MANIFEST)
-    if manifest is not None and _vouches(manifest, task.settings, wanted, facts):
-        return _complete(task, manifest)
-    peaks, kept, bad = _measure(task)
+    wanted = sources(task.utterances)
+    manifest = None if task.force else read_manifest(task.folder / MANIFEST)
+    if manifest is not None and vouches(manifest, task.settings, wanted, task.utterances):
+        return complete(task, manifest)
+    peaks, kept, bad = measure(task, KEPT_SAMPLES)
     if bad and not task.skip_bad:
-        return _result(task, {}, 0, bad)
-    return _write_all(task, wanted, peaks, kept, bad)
+        return result(task, {}, 0, bad)
+    shared = shared_peak(task, peaks)
+    make_room(task, peaks)
+    samples, written = write_all(task, peaks, shared, kept)
+    return conclude(task, wanted, shared, samples, written, bad)
 
 
-def refuse_other_settings(raw_path: Path, settings: Settings, dataset: str) -> None:
-    """Raise UserError when a speaker's files were made with other settings than these. Folders without a manifest,
-    such as recordings that the user prepared, pass."""
-    for path in sorted(raw_path.glob(f"*/{MANIFEST}")):
-        made = (_read_manifest(path) or {}).get("settings") or asdict(settings)
-        for key, value in asdict(settings).items():
-            if made.get(key) != value:
-                raise UserError(
-                    f"{path.parent} was made with {key} {made.get(key)}, but preprocess.preprocessing.audio.{key} is "
-                    f"{value}; run python prepare_align.py --dataset {dataset} with the same settings first"
-                )
-
-
-def _source(utterance: Utterance) -> dict[str, Any]:
-    try:
-        status = utterance.audio_path.stat()
-    except OSError:  # reading will say what is wrong
-        return {"file": utterance.audio_path.name}
-    facts = {"file": utterance.audio_path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-    return {**facts, "text": utterance.text}
-
-
-def _read_manifest(path: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        return manifest if isinstance(manifest["files"], dict) and "peak" in manifest else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # then everything is computed again
-
-
-def _vouches(
-    manifest: Mapping[str, Any],
-    settings: Settings,
-    wanted: Mapping[str, Mapping[str, Any]],
-    facts: Mapping[str, Mapping[str, str]],
-) -> bool:
-    made = {name: entry.get("source") for name, entry in manifest["files"].items()}
-    said = {name: entry.get("facts") for name, entry in manifest["files"].items()}
-    return bool(manifest.get("settings") == asdict(settings) and made == wanted and said == facts)
-
-
-def _complete(task: Speaker, manifest: Mapping[str, Any]) -> Prepared:
+def complete(task: Speaker, manifest: Mapping[str, Any]) -> Prepared:
     """The manifest vouches for every file that is there: make those that are not."""
     files = manifest["files"]
     bad = [Bad(item, files[item.name]["bad"]) for item in task.utterances if "bad" in files[item.name]]
     if bad and not task.skip_bad:
-        return _result(task, {}, 0, bad)
+        return result(task, {}, 0, bad)
     samples = {name: entry["samples"] for name, entry in files.items() if "bad" not in entry}
     written = 0
     for utterance in task.utterances:
@@ -161,7 +90,7 @@ def _complete(task: Speaker, manifest: Mapping[str, Any]) -> Prepared:
         wav = load(utterance.audio_path, task.settings.sampling_rate)
         pcm = quantise(wav, manifest["peak"] or peak(wav), task.settings)
         written += _write(task.folder, utterance, pcm, task.settings)
-    return _result(task, samples, written, bad)
+    return result(task, samples, written, bad)
 
 
 def _is_whole(folder: Path, utterance: Utterance, samples: int) -> bool:
@@ -173,12 +102,11 @@ def _is_whole(folder: Path, utterance: Utterance, samples: int) -> bool:
     return size == WAV_HEADER + 2 * samples and text == utterance.text
 
 
-def _measure(task: Speaker) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float32]], list[Bad]]:
-    """Peaks of the usable recordings, as many of their waveforms as may be held, and the unusable recordings."""
+def measure(task: Speaker, room: int) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float32]], list[Bad]]:
+    """Peaks of the usable recordings, waveforms of `room` samples at most, and the unusable recordings."""
     peaks: dict[str, float] = {}
     kept: dict[str, npt.NDArray[np.float32]] = {}
     bad: list[Bad] = []
-    room = KEPT_SAMPLES
     for utterance in task.utterances:
         try:
             wav = load(utterance.audio_path, task.settings.sampling_rate)
@@ -195,20 +123,25 @@ def _measure(task: Speaker) -> tuple[dict[str, float], dict[str, npt.NDArray[np.
     return peaks, kept, bad
 
 
-def _write_all(
-    task: Speaker,
-    wanted: Mapping[str, Mapping[str, Any]],
-    peaks: Mapping[str, float],
-    kept: dict[str, npt.NDArray[np.float32]],
-    bad: Sequence[Bad],
-) -> Prepared:
+def shared_peak(task: Speaker, peaks: Mapping[str, float]) -> float | None:
+    """The one that all of the speaker's recordings are scaled by; None: each by its own."""
+    return max(peaks.values(), default=0.0) if task.settings.normalization == "speaker_peak" else None
+
+
+def make_room(task: Speaker, peaks: Mapping[str, float]) -> None:
+    """Remove what is ours and no longer wanted, and the manifest: it does not vouch for what comes now."""
     make_folder(task.folder)
-    shared = max(peaks.values(), default=0.0) if task.settings.normalization == "speaker_peak" else None
-    previous = _read_manifest(task.folder / MANIFEST) or {"files": {}}
-    (task.folder / MANIFEST).unlink(missing_ok=True)
-    for name in set(previous["files"]) - set(peaks):  # ours, and no longer wanted
+    previous = read_manifest(task.folder / MANIFEST) or {"files": {}}
+    for name in set(previous["files"]) - set(peaks):
         for suffix in (".wav", ".lab"):
             (task.folder / f"{name}{suffix}").unlink(missing_ok=True)
+    (task.folder / MANIFEST).unlink(missing_ok=True)
+
+
+def write_all(
+    task: Speaker, peaks: Mapping[str, float], shared: float | None, kept: dict[str, npt.NDArray[np.float32]]
+) -> tuple[dict[str, int], int]:
+    """Name -> samples, and how many files were written."""
     samples, written = {}, 0
     for utterance in task.utterances:
         if utterance.name not in peaks:
@@ -219,6 +152,18 @@ def _write_all(
         pcm = quantise(wav, shared or peaks[utterance.name], task.settings)
         written += _write(task.folder, utterance, pcm, task.settings)
         samples[utterance.name] = len(pcm)
+    return samples, written
+
+
+def conclude(
+    task: Speaker,
+    wanted: Mapping[str, Mapping[str, Any]],
+    shared: float | None,
+    samples: Mapping[str, int],
+    written: int,
+    bad: Sequence[Bad],
+) -> Prepared:
+    """Write the manifest."""
     reasons = {item.utterance.name: item.reason for item in bad}
     files = {
         item.name: {
@@ -229,7 +174,7 @@ def _write_all(
         for item in task.utterances
     }
     write_json(task.folder / MANIFEST, {"settings": asdict(task.settings), "peak": shared, "files": files})
-    return _result(task, samples, written, bad)
+    return result(task, samples, written, bad)
 
 
 def quantise(wav: npt.NDArray[np.float32], highest: float, settings: Settings) -> npt.NDArray[np.int16]:
@@ -262,6 +207,7 @@ def _holds(path: Path, pcm: npt.NDArray[np.int16], sampling_rate: int) -> bool:
         return False
 
 
-def _result(task: Speaker, samples: Mapping[str, int], written: int, bad: Sequence[Bad]) -> Prepared:
+def result(task: Speaker, samples: Mapping[str, int], written: int, bad: Sequence[Bad]) -> Prepared:
+    """Of a speaker whose files have so many samples."""
     seconds = sum(samples.values()) / task.settings.sampling_rate
     return Prepared(task.folder.name, written, len(samples) - written, seconds, tuple(bad))
