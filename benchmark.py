@@ -36,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     from benchmarks.jobs import GROUPS
 
     parser = Parser(__doc__)
-    known = "; ".join(f"{name}: {job.about}" for name, job in GROUPS.items())
+    parser.epilog = "groups:\n" + "\n".join(f"  {name:12}{job.about}" for name, job in GROUPS.items())
     parser.add_argument(
-        "--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), metavar="GROUP", help=f"of: {known}"
+        "--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), metavar="GROUP", help="see the list below"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds and small inputs: figures mean little")
     parser.add_argument(

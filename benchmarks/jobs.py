@@ -114,7 +114,7 @@ def _run(name: str, group: str, settings: Settings, report: Report) -> bool:
         if process.returncode in (130, -2):
             raise StoppedError
         errors.seek(0)
-        reason = last_line(errors.read())
+        reason = last_line(errors.read()) or f"its process ended with code {process.returncode}"
     (report.skipped if process.returncode == SKIPPED else report.failed)[group] = reason
     return False
 

@@ -115,11 +115,13 @@ def plot_growth(growth: Growth, path: Path) -> None:
     axis.set_yscale("log")
     axis.set_xticks(sizes, [str(size) for size in sizes])
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, "s")))
+    axis.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g} s" if value >= 1 else f"{1000 * value:g} ms")
+    )
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(True, which="major", alpha=0.3)
     axis.set_xlabel(growth.axis)
-    axis.set_ylabel(growth.measure)
+    axis.set_ylabel(growth.measure.removesuffix(" s") + " time")
     verdict = "worse than linear" if growth.worse else "linear or better"
     axis.set_title(f"{growth.name}: exponent {growth.exponent:.2f}, {verdict}", fontsize=11)
     axis.legend()

@@ -85,9 +85,9 @@ def run_process(command: Sequence[str | Path]) -> Finished:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that says something; "" without one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else ""
 
 
 def run_script(name: str, *arguments: str | Path) -> Finished:
