@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.feed_forward import under_autocast
+
 
 class LightweightConv(nn.Module):
     """Depthwise convolution over time whose channels share `heads` kernels; weights as in fairseq: [heads, 1, K].
@@ -48,10 +50,7 @@ class LightweightConv(nn.Module):
         symmetric = self.padding_left == self.padding_right
         if not symmetric:
             x = F.pad(x, (0, 0, self.padding_left, self.padding_right))
-        if torch.is_autocast_enabled(x.device.type):  # here, where the casts have gradients, and not in the operation
-            dtype = torch.get_autocast_dtype(x.device.type)
-            x, weight = x.to(dtype), weight.to(dtype)
-        out: Tensor = _DepthwiseConv.apply(x, weight, self.padding_left if symmetric else 0)
+        out: Tensor = _DepthwiseConv.apply(*under_autocast(x, weight), self.padding_left if symmetric else 0)
         return out if self.bias is None else out + self.bias
 
 

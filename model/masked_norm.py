@@ -19,7 +19,10 @@ class MaskedBatchNormReLU(nn.BatchNorm2d):
     synchronised = False
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """x [B, C, T, F], valid [B, 1, T, 1] (1 = frame, 0 = padding; None: all frames) -> [B, C, T, F], >= 0."""
+        """x [B, C, T, F], valid [B, 1, T, 1] (1 = frame, 0 = padding; None: all frames) -> [B, C, T, F], >= 0.
+
+        Overwrites x, which is a convolution's output that nobody else needs.
+        """
         if not self.training:
             y = F.relu(super().forward(x), inplace=True)
             return y if valid is None else y * valid
@@ -40,7 +43,7 @@ class MaskedBatchNormReLU(nn.BatchNorm2d):
 class _NormReLU(torch.autograd.Function):
     """By hand, since autograd on the same formula takes five times as long: this is the model's largest tensor.
 
-    Every step is one pass over it, in place where nobody else needs it.
+    `x` is overwritten: nobody else may need it.
     """
 
     @staticmethod
@@ -48,9 +51,9 @@ class _NormReLU(torch.autograd.Function):
         ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, eps: float, synchronised: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Output, mean [C], biased variance [C], number of values per channel."""
-        x = x * valid
+        sums = x.mul_(valid).sum((0, 2, 3))
         count = (valid.sum() * x.shape[3]).reshape(1)
-        totals = _total(torch.cat([x.sum((0, 2, 3)), count]), synchronised)
+        totals = _total(torch.cat([sums, count]), synchronised)
         mean, count = totals[:-1] / totals[-1], totals[-1]
         centred = x.addcmul_(valid, -_per_channel(mean))
         variance = _total(centred.square().sum((0, 2, 3)), synchronised) / count
