@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_CALLS = 10_000  # in one round
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
 MEGABYTE = 1e6
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def repeat(
@@ -66,22 +70,47 @@ def run_process(command: Sequence[str | Path]) -> Finished:
 
     The caller should be a small process: Linux counts the memory of whoever starts a program into that program's peak.
     """
+    adopt_orphans()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
         process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=errors, cwd=ROOT)
         try:
             _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - begin
+            process.returncode = os.waitstatus_to_exitcode(status)
+            usages = [usage, *_orphans()]
         except BaseException:
             process.terminate()
             process.wait()
             raise
-        wall = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
         if process.returncode:
             raise ScriptError(f"{command[1]} ended with code {process.returncode}: {last_line(errors.read())}")
-        return Finished(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * RSS_UNIT / MEGABYTE, output.read())
+        cpu = sum(each.ru_utime + each.ru_stime for each in usages)
+        return Finished(wall, cpu, max(each.ru_maxrss for each in usages) * RSS_UNIT / MEGABYTE, output.read())
+
+
+def adopt_orphans() -> None:
+    """From now on, processes whose parent has ended become children of this one (Linux): a script need not wait for
+    its workers, and what they used would be lost."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _orphans() -> list[resource.struct_rusage]:
+    """What the processes used that a finished script has left behind; waits until they end, too, but not for ever."""
+    found, deadline = [], time.monotonic() + 10.0
+    while time.monotonic() < deadline:
+        try:
+            process, _, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:  # there are none
+            break
+        if process:
+            found.append(usage)
+        else:
+            time.sleep(0.005)
+    return found
 
 
 def last_line(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.original import OriginalModel
 from benchmarks.original_loop import losses, make_optimizer, train_step
 from benchmarks.rows import Report, Row, Timing, Unit
 from model import AcousticModel, ModelSizes, TrainingLoss
+from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script
 
 CALIBRATE = """
@@ -183,6 +185,15 @@ def test_mistakes_are_one_line_and_code_2(tmp_path):
     assert_refused(run_script("benchmark.py", "--only", "nonsense"), "nonsense", "vocoder")
     assert_refused(run_script("benchmark.py", "--compare", tmp_path / "missing.json"), r"missing\.json is missing")
     assert_refused(run_script("benchmark.py", "--compare", tmp_path / "other.json"), r"other\.json is no table")
+
+
+def test_work_that_a_script_leaves_to_its_children_counts():
+    """Also where it doesn't wait for them."""
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    script = f"import subprocess, sys, os; subprocess.Popen([sys.executable, '-c', {busy!r}]); os._exit(0)"
+    code = f"import sys; from benchmarks.timing import run_process; print(run_process([sys.executable, '-c', {script!r}]).cpu)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(result.stdout) > 0.4
 
 
 @pytest.mark.parametrize(("power", "worse"), [(0.5, False), (1.0, False), (2.0, True)])
