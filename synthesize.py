@@ -84,7 +84,9 @@ def build_parser() -> Parser:
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step>")
     parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
-    parser.add_argument("--batch_size", type=positive_int, default=8, help="batch: utterances at once (default 8)")
+    parser.add_argument(
+        "--batch_size", type=positive_int, default=8, help="batch: utterances predicted at once (default 8)"
+    )
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="cores to compute on (default: PyTorch's choice)"
     )

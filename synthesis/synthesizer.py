@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from text import SILENCE, phones_to_ids
 from vocoder import CHUNK, FIRST_PIECE, LARGEST_PIECE, Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For work in steps of a few microseconds: handing them out to several cores takes longer than doing them, and many
+    times longer where another process keeps one of these cores busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,8 @@ class Synthesizer:
         """Speak one request chunk by chunk: what is predicted, and its waveform in pieces [samples], float32 in -1 … 1.
 
         The pieces of one chunk are to be taken before the next chunk; pauses between chunks are among them. Nothing but
-        the reference is computed before it is asked for. `streaming` makes short pieces, the first one of each chunk half a second.
+        the reference is computed before it is asked for. `streaming` makes short pieces, the first one of each chunk
+        half a second long.
         """
         reference = None
         if request.reference is not None:
@@ -108,14 +122,15 @@ class Synthesizer:
         emotions = None
         if reference is None:
             emotions = torch.tensor([ids.emotion_id(str(request.emotion)) for request, _ in parts], device=self.device)
-        output = self.loaded.model(
-            padded.to(self.device),
-            lengths.to(self.device),
-            self._speakers([request.speaker for request, _ in parts]),
-            emotions=emotions,
-            reference_mels=None if reference is None else reference.expand(len(parts), -1, -1),
-            duration_scale=duration_scale,
-        )
+        with one_thread():
+            output = self.loaded.model(
+                padded.to(self.device),
+                lengths.to(self.device),
+                self._speakers([request.speaker for request, _ in parts]),
+                emotions=emotions,
+                reference_mels=None if reference is None else reference.expand(len(parts), -1, -1),
+                duration_scale=duration_scale,
+            )
         mels = output.mels[-1].float()
         frames = output.mel_lengths.tolist()
         for (request, _), count in zip(parts, frames, strict=True):
