@@ -77,12 +77,12 @@ class Peers:
         _try(lambda: self._store.set(f"end/{self.rank}", reason))
         _try(lambda: self._store.set(f"here/{self.rank}", ""))
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, after_progress: bool = False) -> None:
         """Print an error for the user, once per machine, whoever comes first; torchrun repeats it in its summary."""
         if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
             facts = {"py_callstack": text, "timestamp": str(int(time.time()))}
             write_json(Path(file), {"message": {"message": text, "extraInfo": facts}})
-        tell(self._store, text)
+        tell(self._store, text, after_progress)
 
     def missing(self, error: BaseException) -> str:
         """Who is lost, as far as can be known, after `error` has shown that somebody is. Takes some seconds."""
@@ -135,14 +135,14 @@ class Peers:
             except RuntimeError:
                 return  # without the store nobody can ask; the main thread finds out by itself
         if not self._closing.wait(END_SECONDS):
-            self.tell("another process is lost, and this one waited in vain for its device")
+            self.tell("another process is lost, and this one waited in vain for its device", after_progress=True)
             os._exit(LOST)
 
 
-def tell(store: dist.Store, text: str) -> None:
-    """Print an error unless another process of this machine has done so."""
+def tell(store: dist.Store, text: str, after_progress: bool = False) -> None:
+    """Print an error unless another process of this machine has done so; on a new line after a progress bar."""
     if _try(lambda: store.add(f"told/{os.environ.get('GROUP_RANK', '0')}", 1)) in (1, None):
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print(f"{chr(10) * after_progress}error: {text}", file=sys.stderr, flush=True)
 
 
 def _try(ask: Callable[[], Answer]) -> Answer | None:

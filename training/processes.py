@@ -6,11 +6,14 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -127,15 +130,32 @@ def _spawn(plan: Launch, devices: list[torch.device]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(context.pids()))
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)  # we tell it ourselves, once
+    code = _first_failure(context.processes, dist.PrefixStore(PEERS, store), plan)
     try:
-        while not context.join(grace_period=GRACE_SECONDS):
+        while not context.join(grace_period=GRACE_SECONDS):  # ends those that do not end by themselves
             pass
-    except mp.ProcessExitedException as error:
-        if error.exit_code >= 0:
-            return int(error.exit_code)
-        who = f"process {error.error_index} of {len(devices)} (pid {error.error_pid})"
-        tell(dist.PrefixStore(PEERS, store), f"{who} was killed by {error.signal_name}; {plan.advice()}")
-        return LOST
+    except mp.ProcessExitedException:
+        pass
+    return code
+
+
+def _first_failure(processes: list[BaseProcess], store: dist.Store, plan: Launch) -> int:
+    """Exit code for the first process that fails, told at once if it was killed; 0 when all have ended well."""
+    running = {process.sentinel: index for index, process in enumerate(processes)}
+    while running:
+        for sentinel in wait(list(running)):
+            index = running.pop(cast(int, sentinel))
+            processes[index].join()
+            code = processes[index].exitcode or 0
+            if -code in (signal.SIGTERM, signal.SIGINT):
+                return 128 - code  # asked to end before there was anything to save
+            if code < 0:
+                who = f"process {index} of {len(processes)} (pid {processes[index].pid})"
+                by = signal.strsignal(-code) or f"signal {-code}"
+                tell(store, f"{who} was killed ({by}); {plan.advice()}", after_progress=True)
+                return LOST
+            if code:
+                return code
     return 0
 
 
@@ -147,7 +167,11 @@ def _pass_on(pids: list[int | None]) -> None:
 
 def _spawned(rank: int, devices: list[torch.device], port: int, plan: Launch) -> None:
     store = dist.TCPStore("127.0.0.1", port, timeout=timedelta(seconds=JOIN_SECONDS))
-    code = _run(plan, store, rank, len(devices), devices[rank])
+    try:
+        code = _run(plan, store, rank, len(devices), devices[rank])
+    except Exception:  # a bug of ours: its traceback, whichever process the launcher looks at first
+        traceback.print_exc()
+        code = 1
     if code:
         sys.exit(code)
 
@@ -215,7 +239,7 @@ def _failed(error: Exception, peers: Peers, plan: Launch) -> int:
     """Tell the others and the user; returns the exit code. What is a bug of ours is raised again."""
     if isinstance(error, LostProcessError) or is_connection_error(error):
         text = str(error) if isinstance(error, LostProcessError) else peers.missing(error)
-        peers.tell(f"{text}; {plan.advice()}")
+        peers.tell(f"{text}; {plan.advice()}", after_progress=True)
         return LOST
     if isinstance(error, UserError):
         peers.leave(str(error))
