@@ -125,7 +125,9 @@ def _connect(address: str) -> Any:
         raise UserError(
             f"--cluster needs Dask, which is not installed ({error}); run pip install -r requirements-cluster.txt"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors reach the user as one line
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # errors reach the user as one line
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

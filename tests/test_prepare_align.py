@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from errors import UserError
 from preprocessor.corpora.ravdess import Ravdess
 from preprocessor.prepare import MANIFEST
 from tests.paths import ROOT, golden, real_data
+from tests.processes import processes_with, wait_for
 from tests.small_corpus import noise, tree, write_ravdess
 
 FIRST = "Actor_01/03-01-03-01-01-01-01.wav"  # of write_ravdess
@@ -292,24 +292,6 @@ def test_an_unwritable_place_is_a_user_error(tmp_path):
     (tmp_path / "raw").write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"cannot create .*raw/Actor_01"):
         prepare(tmp_path)
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def processes_with(marker: str) -> list[int]:
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if marker.encode() in environment.read_bytes():
-                found.append(int(environment.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
