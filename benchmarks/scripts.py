@@ -112,8 +112,8 @@ def _per_file(bench: Bench, script: str, run: Callable[[int, int], Finished]) ->
         each = timing_of(large).less(timing_of(small), many - few)
         start = timing_of(small).less(each.per(1 / few))
         note = f"{_rate(each)}, {1000 * _median(each.cpu):.1f} CPU ms per file"
-        if one is not None:
-            note += f"; {_median(one.wall) / max(1e-9, _median(each.wall)):.2f}× the speed of one process"
+        if one is not None and _median(each.wall) > 0:
+            note += f"; {_median(one.wall) / _median(each.wall):.2f}× the speed of one process"
         one = one or each
         bench.timed(f"{script} --jobs {jobs}, start-up", start)
         bench.timed(f"{script} --jobs {jobs}, per file", each, note)
@@ -129,7 +129,8 @@ def _few(bench: Bench) -> int:
 
 
 def _rate(each: Timing, what: str = "files") -> str:
-    return f"{1 / max(1e-9, _median(each.wall)):.0f} {what}/s"
+    wall = _median(each.wall)
+    return f"{1 / wall:.0f} {what}/s" if wall > 0 else "too little to tell from start-up's own swings"
 
 
 def _median(values: Sequence[float]) -> float:
