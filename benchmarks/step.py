@@ -180,7 +180,8 @@ def bf16_losses(bench: Bench, device: torch.device) -> None:
         totals = [trainer.train_step([batch])[0]["total"] for batch in first_batches(trainer, steps)]
         ends[dtype] = statistics.mean(float(total) for total in totals[-4:])
     change = 100 * (ends[torch.bfloat16] / ends[torch.float32] - 1)
-    note = f"total loss, mean of the last {min(4, steps)} of {steps} steps: {ends[torch.float32]:.4f} fp32, {ends[torch.bfloat16]:.4f} bf16"
+    kept, values = min(4, steps), f"{ends[torch.float32]:.4f} fp32, {ends[torch.bfloat16]:.4f} bf16"
+    note = f"total loss, mean of the last {kept} of {steps} steps: {values}"
     bench.plain("loss under bf16 autocast, change", [change], "%", note)
 
 
