@@ -15,7 +15,7 @@ from preprocessor.features import PRELOAD, Block, Wanted, build_block, check_blo
 from preprocessor.outputs import make_folder, remove_temporaries
 from preprocessor.parallel import ordered_map
 from preprocessor.plan import Plan
-from preprocessor.records import JOURNAL, RECORDS, Record, join, read_records, settle, write_records
+from preprocessor.records import JOURNAL, RECORDS, Line, join, read_lines, settle, write_records
 from preprocessor.sources import Source, list_sources
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ def build(made: Plan, jobs: int, cluster: Cluster | None = None, force: bool = F
         for name in (RECORDS, JOURNAL):
             (output / name).unlink(missing_ok=True)
     settle(output)
-    yield _keep(made, cluster)
-    missing = (source for source, record in current(made) if record is None)
+    kept = _keep(made, cluster)
+    yield kept
+    if kept == made.count:
+        return
+    missing = (source for source, line in current(made) if line is None)
     blocks = _blocks(made, (_wanted(made, source) for source in missing), BUILT_AT_ONCE)
     with (output / JOURNAL).open("w", encoding="utf-8", newline="\n") as journal:
         for lines in ordered_map(build_block, blocks, jobs, PRELOAD, cluster=cluster):
@@ -52,14 +55,13 @@ def build(made: Plan, jobs: int, cluster: Cluster | None = None, force: bool = F
     settle(output)
 
 
-def current(made: Plan) -> Iterator[tuple[Source, Record | None]]:
+def current(made: Plan) -> Iterator[tuple[Source, Line | None]]:
     """Every utterance that there may be, with what features.jsonl says of it."""
-    return join(list_sources(made.places.raw), read_records(made.output / RECORDS))
+    return join(list_sources(made.places.raw), read_lines(made.output / RECORDS))
 
 
-def _wanted(made: Plan, source: Source, record: Record | None = None) -> Wanted:
-    line = None if record is None else record.line()
-    return Wanted(source.speaker, source.name, made.language(source), line)
+def _wanted(made: Plan, source: Source, line: Line | None = None) -> Wanted:
+    return Wanted(source.speaker, source.name, made.language(source), None if line is None else line.text)
 
 
 def _blocks(made: Plan, wanted: Iterable[Wanted], size: int) -> Iterator[Block]:
@@ -77,6 +79,6 @@ def _keep(made: Plan, cluster: Cluster | None) -> int:
     path = made.output / RECORDS
     if not path.exists():
         return 0
-    candidates = (_wanted(made, source, record) for source, record in current(made) if record is not None)
+    candidates = (_wanted(made, source, line) for source, line in current(made) if line is not None)
     blocks = _blocks(made, candidates, CHECKED_AT_ONCE)
     return write_records(path, chain.from_iterable(ordered_map(check_block, blocks, 1, cluster=cluster)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,15 @@ from errors import UserError
 from preprocessor.builder import FOLDERS, current
 from preprocessor.embedding_plot import choose_points, plot_speakers
 from preprocessor.facts import Facts
-from preprocessor.features import duration_path, mel_path
+from preprocessor.features import duration_name, mel_name
 from preprocessor.outputs import write_array
 from preprocessor.plan import Plan, digest_of, refuse_without_labels
 from preprocessor.records import Features, Skipped
-from preprocessor.split import Test
+from preprocessor.sources import Key
+from preprocessor.split import Chooser, Test
 from preprocessor.statistics import Statistics
 from utils.files import atomic_path, write_json, write_text
-from utils.metadata import NO_EMOTION, Entry, IdMaps, metadata_line, write_metadata
+from utils.metadata import NO_EMOTION, IdMaps, metadata_line
 
 LETTERS = {"male": "M", "female": "F", None: "?"}
 
@@ -54,26 +55,14 @@ def finish(made: Plan) -> Summary:
     """
     output = made.output
     statistics, chooser, present = Statistics(made.config), made.chooser(), array("Q")
-    first: Skipped | None = None
-    write_json_list(output / "skipped.json", _skipped(made))
-    for entry_facts, outcome in _outcomes(made):
-        statistics.add(outcome, entry_facts)
-        if isinstance(outcome, Skipped):
-            first = first or outcome
-            continue
-        chooser.see(outcome.entry.key, entry_facts)
-        present.extend(_marks(made, outcome.entry))
+    skipped = _look_through(made, statistics, chooser, present)
+    write_json_list(output / "skipped.json", skipped)
     if statistics.longest is None:
-        reason = first.detail if first is not None else "they are gone"
-        raise UserError(f"none of the {sum(statistics.skipped.values())} utterances can be used; the first: {reason}")
+        count, reason = sum(statistics.skipped.values()), statistics.first_reason
+        raise UserError(f"none of the {count} utterances can be used; the first: {reason}")
     if set(statistics.emotions) == {NO_EMOTION}:
         refuse_without_labels(output / "skipped.json")
-    validates = chooser.choose()
-    _write_speakers(made, statistics)
-    _remove_stale(made, statistics, present)
-    IdMaps.of(statistics.speakers, (name for name in statistics.emotions if name != NO_EMOTION)).save(output)
-    val = _write_val(made, statistics, validates)
-    write_metadata(output / "train.txt", _entries(made, validates, False))
+    val = _write_lists(made, statistics, chooser.choose(), present)
     return Summary(
         kept=statistics.kept,
         seconds=statistics.frames * statistics.seconds_per_frame,
@@ -86,83 +75,97 @@ def finish(made: Plan) -> Summary:
     )
 
 
-def _outcomes(made: Plan) -> Iterator[tuple[Facts, Features | Skipped]]:
-    for source, record in current(made):
-        if record is not None:
-            yield source.facts, record.outcome
+def _outcomes(made: Plan) -> Iterator[tuple[Facts, Features | Skipped, Key]]:
+    for source, line in current(made):
+        if line is not None:
+            yield source.facts, line.outcome(), line.key
 
 
-def _kept(made: Plan) -> Iterator[tuple[int, Facts, Features]]:
-    """The usable ones, numbered."""
-    number = 0
-    for facts, outcome in _outcomes(made):
-        if isinstance(outcome, Features):
-            yield number, facts, outcome
-            number += 1
+def _look_through(
+    made: Plan, statistics: Statistics, chooser: Chooser, present: array[int]
+) -> Iterator[dict[str, str]]:
+    """Show everything to those who count; yield the items of skipped.json."""
+    for facts, outcome, (speaker, name) in _outcomes(made):
+        statistics.add(outcome, facts)
+        if isinstance(outcome, Skipped):
+            yield {"speaker": speaker, "name": name, "kind": outcome.kind, "reason": outcome.detail}
+        else:
+            chooser.see((speaker, name), facts)
+            present.append(_mark(mel_name(speaker, name)))
+            if made.settings.aligned:
+                present.append(_mark(duration_name(speaker, name)))
 
 
-def _entries(made: Plan, validates: Test, wanted: bool) -> Iterator[Entry]:
-    for number, facts, kept in _kept(made):
-        if validates(number, kept.entry.key, facts) == wanted:
-            yield kept.entry
+def _write_lists(made: Plan, statistics: Statistics, validates: Test, present: array[int]) -> int:
+    """Everything but skipped.json, train.txt last; how many validate.
 
-
-def _skipped(made: Plan) -> Iterator[dict[str, str]]:
-    for source, record in current(made):
-        if record is not None and isinstance(record.outcome, Skipped):
-            kind, detail = record.outcome.kind, record.outcome.detail
-            yield {"speaker": source.speaker, "name": source.name, "kind": kind, "reason": detail}
-
-
-def _write_val(made: Plan, statistics: Statistics, validates: Test) -> int:
-    """val.txt and stats.json; how many validate.
-
-    stats.json says which val.txt is of our making. Between the two writes neither may mislead a run that follows a
-    kill: until the new list takes its place, there is none, or one with just the names that were given.
+    stats.json says which val.txt is of our making. Between the two neither may mislead a run that follows a kill:
+    until the new list takes its place, there is none, or one with just the names that were given.
     """
-    path = made.output / "val.txt"
-    if made.given is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_text(path, "".join(f"{name}\n" for name in made.given))
-    count = 0
-    with atomic_path(path) as temporary:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for entry in _entries(made, validates, True):
-                file.write(metadata_line(entry))
-                count += 1
-        split = {"val_sha256": digest_of(temporary), "given_val": made.given}
-        write_json(made.output / "stats.json", statistics.as_json(count, split))
+    output, val = made.output, made.output / "val.txt"
+    count, number = 0, 0
+    speakers = Speakers(made, statistics)
+    with atomic_path(output / "train.txt") as train_path, atomic_path(val) as val_path:
+        with _text(train_path) as train_file, _text(val_path) as val_file:
+            for facts, outcome, key in _outcomes(made):
+                if isinstance(outcome, Features):
+                    held = validates(number, key, facts)
+                    (val_file if held else train_file).write(metadata_line(outcome.entry))
+                    speakers.add(outcome)
+                    count += held
+                    number += 1
+        speakers.write()
+        _remove_stale(made, statistics, present)
+        emotions = (name for name in statistics.emotions if name != NO_EMOTION)
+        IdMaps.of(statistics.speakers, emotions).save(output)
+        if made.given is None:
+            val.unlink(missing_ok=True)
+        else:
+            write_text(val, "".join(f"{name}\n" for name in made.given))
+        split = {"val_sha256": digest_of(val_path), "given_val": made.given}
+        write_json(output / "stats.json", statistics.as_json(count, split))
     return count
 
 
-def _write_speakers(made: Plan, statistics: Statistics) -> None:
-    """speaker-info.txt, spker_embed/ and the t-SNE plot."""
-    sexes = dict(sorted(statistics.sexes.items()))
-    info = "".join(f"{speaker}|{LETTERS[sex]}\n" for speaker, sex in sexes.items())
-    write_text(made.output / "speaker-info.txt", info)
-    points = choose_points(statistics.speakers)
-    vectors: list[npt.NDArray[np.float32]] = []
-    owners: list[str] = []
-    seen: Counter[str] = Counter()
-    mean = SpeakerMeans(made.output)
-    for _, _, kept in _kept(made):
-        speaker = kept.entry.speaker
-        shown = seen[speaker] in points.get(speaker, ())
-        seen[speaker] += 1
+def _text(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", newline="\n")
+
+
+class Speakers:
+    """speaker-info.txt, spker_embed/ and the t-SNE plot, from utterances that are shown one by one."""
+
+    def __init__(self, made: Plan, statistics: Statistics) -> None:
+        self._made, self._statistics = made, statistics
+        self._points = {speaker: set(numbers) for speaker, numbers in choose_points(statistics.speakers).items()}
+        self._vectors: list[npt.NDArray[np.float32]] = []
+        self._owners: list[str] = []
+        self._seen: Counter[str] = Counter()
+        self._means = SpeakerMeans(made.output)
+
+    def add(self, kept: Features) -> None:
+        """Count an utterance in; those of a speaker follow one another."""
+        speaker, vector = kept.entry.speaker, None
         if kept.embedding is not None:
-            embedding = np.frombuffer(base64.b64decode(kept.embedding), dtype="<f4")
-            mean.add(speaker, embedding)
-            if shown:
-                vectors.append(embedding)
-        elif shown:
-            vectors.append(np.load(mel_path(made.output, *kept.entry.key)).mean(axis=0))
-        if shown:
-            owners.append(speaker)
-    mean.write()
-    embedder = made.config.preprocessing.speaker_embedder
-    what = f"{embedder} embeddings" if mean.any else "mean log-mel spectra (no speaker embedder configured)"
-    plot_speakers(made.output / "spker_embed_tsne.png", np.stack(vectors), owners, sexes, what, statistics.kept)
+            vector = np.frombuffer(base64.b64decode(kept.embedding), dtype="<f4")
+            self._means.add(speaker, vector)
+        if self._seen[speaker] in self._points.get(speaker, ()):
+            if vector is None:
+                vector = np.load(self._made.output / "mel" / mel_name(*kept.entry.key)).mean(axis=0)
+            self._vectors.append(vector)
+            self._owners.append(speaker)
+        self._seen[speaker] += 1
+
+    def write(self) -> None:
+        """Write the files."""
+        output, sexes = self._made.output, dict(sorted(self._statistics.sexes.items()))
+        info = "".join(f"{speaker}|{LETTERS[sex]}\n" for speaker, sex in sexes.items())
+        write_text(output / "speaker-info.txt", info)
+        self._means.write()
+        what = "mean log-mel spectra (no speaker embedder configured)"
+        if self._means.any:
+            what = f"{self._made.config.preprocessing.speaker_embedder} embeddings"
+        vectors, total = np.stack(self._vectors), self._statistics.kept
+        plot_speakers(output / "spker_embed_tsne.png", vectors, self._owners, sexes, what, total)
 
 
 class SpeakerMeans:
@@ -189,14 +192,6 @@ class SpeakerMeans:
         if self._speaker is not None:
             mean = (self._sum / np.float32(self._count))[np.newaxis]
             write_array(self._output / "spker_embed" / f"{self._speaker}-spker_embed.npy", mean)
-
-
-def _marks(made: Plan, entry: Entry) -> list[int]:
-    """One number per feature file of an utterance."""
-    paths = [mel_path(made.output, *entry.key)]
-    if made.settings.aligned:
-        paths.append(duration_path(made.output, *entry.key))
-    return [_mark(path.name) for path in paths]
 
 
 def _mark(name: str) -> int:

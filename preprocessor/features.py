@@ -83,7 +83,10 @@ def check_block(block: Block) -> list[str]:
 
 
 def _holds(block: Block, item: Wanted, line: str) -> bool:
-    record = parse(line)
+    try:
+        record = parse(line)
+    except (ValueError, TypeError, KeyError):
+        return False
     if isinstance(record.outcome, Skipped):  # a file's permissions or a full disk may have been the reason
         return False
     if (record.settings, record.language) != (block.digest, item.language):
@@ -92,13 +95,14 @@ def _holds(block: Block, item: Wanted, line: str) -> bool:
         return False
     output, made = block.places.output, record.outcome
     size = NPY_HEADER + 4 * made.frames * block.settings.n_mels
-    if _size(mel_path(output, *record.key)) != size:
+    if _size(f"{output}/mel/{mel_name(item.speaker, item.name)}") != size:
         return False
     lasting = NPY_HEADER + 8 * len(made.entry.phones)
-    return not block.settings.aligned or _size(duration_path(output, *record.key)) == lasting
+    durations = f"{output}/duration/{duration_name(item.speaker, item.name)}"
+    return not block.settings.aligned or _size(durations) == lasting
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116 - for every file
     except OSError:
@@ -117,10 +121,9 @@ def _stamps(block: Block, item: Wanted) -> list[list[int] | None]:
     return stamps
 
 
-def _files(block: Block, item: Wanted) -> tuple[Path, Path, Path]:
-    folder = block.places.raw / item.speaker
-    textgrid = block.places.textgrids / item.speaker / f"{item.name}.TextGrid"
-    return folder / f"{item.name}.wav", folder / f"{item.name}.lab", textgrid
+def _files(block: Block, item: Wanted) -> tuple[str, str, str]:
+    recording = f"{block.places.raw}/{item.speaker}/{item.name}"
+    return f"{recording}.wav", f"{recording}.lab", f"{block.places.textgrids}/{item.speaker}/{item.name}.TextGrid"
 
 
 def build_block(block: Block) -> list[str]:
@@ -144,19 +147,19 @@ def _line(block: Block, item: Wanted) -> str:
     return Record(item.speaker, item.name, block.digest, stamps, item.language, outcome).line()
 
 
-def mel_path(folder: Path, speaker: str, name: str) -> Path:
-    """Where an utterance's mel spectrogram lies below the preprocessed folder."""
-    return folder / "mel" / f"{speaker}-mel-{name}.npy"
+def mel_name(speaker: str, name: str) -> str:
+    """What an utterance's mel spectrogram is called in mel/."""
+    return f"{speaker}-mel-{name}.npy"
 
 
-def duration_path(folder: Path, speaker: str, name: str) -> Path:
-    """Where an utterance's durations lie below the preprocessed folder."""
-    return folder / "duration" / f"{speaker}-duration-{name}.npy"
+def duration_name(speaker: str, name: str) -> str:
+    """What an utterance's durations are called in duration/."""
+    return f"{speaker}-duration-{name}.npy"
 
 
 def _build(block: Block, item: Wanted) -> Features:
     settings, output = block.settings, block.places.output
-    recording, lab, textgrid = _files(block, item)
+    recording, lab, textgrid = map(Path, _files(block, item))
     text = _read_text(lab)
     wav = _read_recording(recording, settings.sampling_rate)
     rate, hop = settings.sampling_rate, settings.hop_length
@@ -170,8 +173,8 @@ def _build(block: Block, item: Wanted) -> Features:
     if settings.embedder_weights is not None:
         embedding = _embedder(settings.embedder_weights)(wav, rate).astype("<f4")
     if spoken.durations is not None:
-        write_array(duration_path(output, item.speaker, item.name), spoken.durations)
-    write_array(mel_path(output, item.speaker, item.name), mel)
+        write_array(output / "duration" / duration_name(item.speaker, item.name), spoken.durations)
+    write_array(output / "mel" / mel_name(item.speaker, item.name), mel)
     entry = Entry(item.name, item.speaker, spoken.phones, text, item.language)
     coded = None if embedding is None else base64.b64encode(embedding.tobytes()).decode()
     return Features(entry, len(mel), sums(mel), sums(energy), coded)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -71,11 +72,6 @@ class Record:
     language: str  # code
     outcome: Features | Skipped
 
-    @property
-    def key(self) -> Key:
-        """Speaker and name."""
-        return self.speaker, self.name
-
     def line(self) -> str:
         """As JSON, with the line break."""
         values: dict[str, Any] = {"speaker": self.speaker, "name": self.name, "settings": self.settings}
@@ -96,7 +92,7 @@ def _sums(made: Features) -> Iterable[tuple[str, Sums]]:
 
 
 def parse(line: str) -> Record:
-    """ValueError, TypeError or KeyError for what is no such line, as the last one of a killed run may be."""
+    """ValueError, TypeError or KeyError for what is no such line."""
     values = json.loads(line)
     speaker, name, language = values["speaker"], values["name"], values["language"]
     outcome: Features | Skipped
@@ -113,28 +109,43 @@ def parse(line: str) -> Record:
     return Record(speaker, name, values["settings"], values["source"], language, outcome)
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """The lines of a file in its order; none of a file that is not there, and none that is not whole."""
+START = re.compile(r'\{"speaker": ("(?:[^"\\]|\\.)*"), "name": ("(?:[^"\\]|\\.)*"), ')
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of features.jsonl, read no further than needed to know whose it is."""
+
+    key: Key
+    text: str
+
+    def outcome(self) -> Features | Skipped:
+        """What it says."""
+        return parse(self.text).outcome
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Those of a file in its order; none of a file that is not there, and none that is not whole."""
     try:
         file = path.open(encoding="utf-8", errors="replace", newline="\n")
     except FileNotFoundError:
         return
     with file:
-        for line in file:
-            try:
-                yield parse(line)
-            except (ValueError, TypeError, KeyError):
-                continue
+        for text in file:
+            start = START.match(text)
+            if start is not None and text.endswith("}\n"):
+                yield Line((json.loads(start[1]), json.loads(start[2])), text)
 
 
-def join(sources: Iterable[Source], records: Iterable[Record]) -> Iterator[tuple[Source, Record | None]]:
-    """Every source with its record, if there is one. Both are sorted by speaker and name."""
-    iterator = iter(records)
-    record = next(iterator, None)
+def join(sources: Iterable[Source], lines: Iterable[Line]) -> Iterator[tuple[Source, Line | None]]:
+    """Every source with its line, if there is one. Both are sorted by speaker and name."""
+    iterator = iter(lines)
+    line = next(iterator, None)
     for source in sources:
-        while record is not None and record.key < source.key:
-            record = next(iterator, None)
-        yield source, record if record is not None and record.key == source.key else None
+        key = source.key
+        while line is not None and line.key < key:
+            line = next(iterator, None)
+        yield source, line if line is not None and line.key == key else None
 
 
 def write_records(path: Path, lines: Iterable[str]) -> int:
@@ -155,11 +166,10 @@ def settle(folder: Path) -> None:
     if not journal.stat().st_size:
         journal.unlink()
         return
-    both = heapq.merge(read_records(journal), read_records(folder / RECORDS), key=_key)
-    write_records(
-        folder / RECORDS, (next(same).line() for _, same in groupby(both, key=_key))
-    )  # the journal's is newer
+    both = heapq.merge(read_lines(journal), read_lines(folder / RECORDS), key=_key)
+    write_records(folder / RECORDS, (next(same).text for _, same in groupby(both, key=_key)))  # the journal's is newer
     journal.unlink()
 
 
-_key: Callable[[Record], Key] = lambda record: record.key  # noqa: E731
+def _key(line: Line) -> Key:
+    return line.key

@@ -31,8 +31,9 @@ def list_sources(raw_path: Path) -> Iterator[Source]:
     """Those of raw_path/{speaker}/{name}.wav and .lab, sorted by speaker, then name. None where there is no folder."""
     for speaker in _folders(raw_path):
         with os.scandir(raw_path / speaker) as entries:
-            parts = (os.path.splitext(entry.name) for entry in entries)  # noqa: PTH122 - of every file
-            names = sorted({stem for stem, suffix in parts if suffix in SUFFIXES and stem[0] != "."})
+            names = sorted(
+                {entry.name[:-4] for entry in entries if entry.name[-4:] in SUFFIXES and entry.name[0] != "."}
+            )
         facts = read_speaker_facts(raw_path / speaker / MANIFEST) if names else {}
         for name in names:
             yield Source(speaker, name, facts.get(name, NOTHING))

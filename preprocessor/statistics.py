@@ -69,6 +69,7 @@ class Statistics:
         self.kept = 0
         self.frames = 0
         self.skipped: Counter[str] = Counter()  # kind -> how many
+        self.first_reason = "they are gone"  # why the first of them was skipped
         self.speakers: Counter[str] = Counter()  # in the order of the utterances
         self.sexes: dict[str, str | None] = {}  # of every speaker
         self.emotions: dict[str, Part] = {}  # "none" counts utterances without an emotion label
@@ -82,6 +83,7 @@ class Statistics:
     def add(self, outcome: Features | Skipped, facts: Facts) -> None:
         """Count an utterance in."""
         if isinstance(outcome, Skipped):
+            self.first_reason = self.first_reason if self.skipped else outcome.detail
             self.skipped[outcome.kind] += 1
             return
         entry = outcome.entry
