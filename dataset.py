@@ -20,6 +20,7 @@ from text import phones_to_ids
 from utils.metadata import Entry, IdMaps, read_metadata
 
 UNLABELLED = -1  # emotion id of an utterance without a label
+HELD_BYTES = 2**30  # of mel spectrograms that a dataset keeps in memory: all of RAVDESS ten times
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
 
 class Item(NamedTuple):
     entry: Entry
-    phones: list[int]
+    phones: np.ndarray  # [N] ids
     speaker: int
     speaker_embedding: np.ndarray | None  # [512]
     emotion: int
@@ -84,7 +85,8 @@ class UtteranceDataset(Dataset[Item]):
     """The utterances of one metadata file (`train.txt`, `val.txt`) with their features.
 
     `withheld` are the keys of utterances whose emotion label is not to be used; `unlabelled` adds to them those that
-    have none. `aligned`: there are durations; they are read at once (they tell the lengths), mels when asked for.
+    have none. `aligned`: there are durations; they are read at once (they tell the lengths), mels when first asked for,
+    and kept as far as HELD_BYTES go.
     Raises UserError naming the file for a missing or inconsistent one.
     """
 
@@ -105,7 +107,7 @@ class UtteranceDataset(Dataset[Item]):
                 "(preprocess.preprocessing.val_size and split)"
             )
         self.unlabelled = withheld | {entry.key for entry in self.entries if entry.emotion is None}
-        self.phones = [phones_to_ids(entry.phones) for entry in self.entries]
+        self.phones = [np.array(phones_to_ids(entry.phones)) for entry in self.entries]
         self.speakers = [ids.speaker_id(entry.speaker) for entry in self.entries]
         self.emotions = [
             UNLABELLED if entry.emotion is None else ids.emotion_id(entry.emotion) for entry in self.entries
@@ -123,18 +125,20 @@ class UtteranceDataset(Dataset[Item]):
                 name: load_array(root / "spker_embed" / f"{name}-spker_embed.npy").reshape(-1) for name in names
             }
 
+        self._held: dict[int, np.ndarray] = {}
+        self._room = HELD_BYTES
+
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Item:
         entry = self.entries[index]
-        path = self._mel_path(entry)
-        mel = load_array(path)
-        if mel.ndim != 2 or len(mel) != self.lengths[index]:
-            raise UserError(
-                f"{path} holds {mel.shape} values but its durations sum to {self.lengths[index]} frames; "
-                "make both again with preprocess.py"
-            )
+        mel = self._held.get(index)
+        if mel is None:
+            mel = self._read_mel(index)
+            if mel.nbytes <= self._room:
+                self._held[index] = mel
+                self._room -= mel.nbytes
         return Item(
             entry,
             self.phones[index],
@@ -144,6 +148,16 @@ class UtteranceDataset(Dataset[Item]):
             mel,
             None if self.durations is None else self.durations[index],
         )
+
+    def _read_mel(self, index: int) -> np.ndarray:
+        path = self._mel_path(self.entries[index])
+        mel = load_array(path)
+        if mel.ndim != 2 or len(mel) != self.lengths[index]:
+            raise UserError(
+                f"{path} holds {mel.shape} values but its durations sum to {self.lengths[index]} frames; "
+                "make both again with preprocess.py"
+            )
+        return mel
 
     def _mel_path(self, entry: Entry) -> Path:
         return self.root / "mel" / f"{entry.speaker}-mel-{entry.name}.npy"
@@ -203,33 +217,42 @@ def _hash(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Pad items into one batch; the reference mel of an utterance is its own."""
-    phone_lengths = torch.tensor([len(item.phones) for item in items])
-    mel_lengths = torch.tensor([len(item.mel) for item in items])
-    phones = torch.zeros(len(items), int(phone_lengths.max()), dtype=torch.long)
-    durations = torch.zeros_like(phones)
-    mels = torch.zeros(len(items), int(mel_lengths.max()), items[0].mel.shape[1])
+def collate(items: Sequence[Item], multiples: tuple[int, int] = (1, 1)) -> Batch:
+    """Pad items into one batch; the reference mel of an utterance is its own.
+
+    Frames and phones are padded to whole multiples of `multiples`, so that batches have few different shapes.
+    """
+    frames = _whole(max(len(item.mel) for item in items), multiples[0])
+    count = _whole(max(len(item.phones) for item in items), multiples[1])
+    phones = np.zeros((len(items), count), dtype=np.int64)
+    durations = np.zeros_like(phones)
+    mels = np.empty((len(items), frames, items[0].mel.shape[1]), dtype=np.float32)
     for row, item in enumerate(items):
-        phones[row, : len(item.phones)] = torch.tensor(item.phones)
+        phones[row, : len(item.phones)] = item.phones
         if item.durations is not None:
-            durations[row, : len(item.phones)] = torch.from_numpy(item.durations)
-        mels[row, : len(item.mel)] = torch.from_numpy(item.mel)
+            durations[row, : len(item.phones)] = item.durations
+        mels[row, : len(item.mel)] = item.mel
+        mels[row, len(item.mel) :] = 0.0
+    shared, lengths = torch.from_numpy(mels), torch.tensor([len(item.mel) for item in items])
     embeddings = [item.speaker_embedding for item in items if item.speaker_embedding is not None]
     return Batch(
         names=[item.entry.name for item in items],
         raw_texts=[item.entry.text for item in items],
-        phones=phones,
-        phone_lengths=phone_lengths,
+        phones=torch.from_numpy(phones),
+        phone_lengths=torch.tensor([len(item.phones) for item in items]),
         speakers=torch.tensor([item.speaker for item in items]),
         speaker_embeddings=torch.from_numpy(np.stack(embeddings)).float() if embeddings else None,
         emotions=torch.tensor([item.emotion for item in items]),
-        reference_mels=mels,
-        reference_lengths=mel_lengths,
-        mels=mels,
-        mel_lengths=mel_lengths,
-        durations=durations if items[0].durations is not None else None,
+        reference_mels=shared,
+        reference_lengths=lengths,
+        mels=shared,
+        mel_lengths=lengths,
+        durations=torch.from_numpy(durations) if items[0].durations is not None else None,
     )
+
+
+def _whole(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
 @dataclass(frozen=True)
@@ -248,15 +271,15 @@ class Position:
 class LengthBucketSampler(Sampler[list[int]]):
     """Endless batches of indices: shuffled, yet of similar length within a batch.
 
-    Each epoch permutes the utterances, sorts pools of `pool` batches by length (jittered by 5% so that batches differ
-    between epochs), cuts them into batches and shuffles those. All of it is a function of (seed, epoch): a run that
-    starts at a saved position sees exactly what an unbroken one sees. `world` processes share batches of
-    `world` x `batch_size` utterances, the same as one process with that batch size draws. Each takes every `world`-th
-    of them, so lengths are alike between processes, too, and none waits long for another.
+    Each epoch permutes the utterances, sorts pools of `pool` batches by length (jittered by 2.5% so that batches differ
+    between epochs; 3% of RAVDESS's batches are padding then), cuts them into batches and shuffles those. All of it is
+    a function of (seed, epoch): a run that starts at a saved position sees exactly what an unbroken one sees. `world`
+    processes share batches of `world` x `batch_size` utterances, the same as one process with that batch size draws.
+    Each takes every `world`-th of them, so lengths are alike between processes, too, and none waits long for another.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, pool: int = 32
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, pool: int = 64
     ) -> None:
         self.lengths = torch.tensor(lengths, dtype=torch.float64)
         self.batch_size = batch_size * world  # of all processes together
@@ -281,7 +304,7 @@ class LengthBucketSampler(Sampler[list[int]]):
         """This process's batches of one epoch."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(self.lengths), generator=generator)
-        jitter = 1.0 + 0.1 * (torch.rand(len(self.lengths), generator=generator, dtype=torch.float64) - 0.5)
+        jitter = 1.0 + 0.05 * (torch.rand(len(self.lengths), generator=generator, dtype=torch.float64) - 0.5)
         keys = self.lengths * jitter
         batches: list[list[int]] = []
         for pool in order.split(self.pool):

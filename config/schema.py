@@ -274,7 +274,9 @@ class TrainConfig(_Section):
     loss: Loss = Loss()
     emotion: EmotionTraining = EmotionTraining()
     semi_supervised: SemiSupervised = SemiSupervised()
-    num_workers: Count = 2  # processes that load batches
+    num_workers: Count | Literal["auto"] = "auto"  # processes that load batches; auto: 0 on a CPU, 4 on a GPU
+    compile: Literal["none", "default", "reduce-overhead"] = "none"  # torch.compile; reduce-overhead: CUDA graphs
+    pad_multiple: tuple[PositiveInt, PositiveInt] = (1, 1)  # frames, phones: batches are padded to multiples of these
     distributed_timeout: PositiveInt = 1800  # seconds that training processes wait for each other
 
 

@@ -33,7 +33,7 @@ class _FeedForward(torch.autograd.Function):
         return torch.addmm(back_bias, hidden, back.T)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, wide, back = ctx.saved_tensors
         to_hidden = grad @ back
         torch.ops.aten.threshold_backward.grad_input(to_hidden, hidden, 0, grad_input=to_hidden)

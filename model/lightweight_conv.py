@@ -68,7 +68,7 @@ class _DepthwiseConv(torch.autograd.Function):
         return out.squeeze(2).transpose(1, 2)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         by_hand = x.device.type == "cpu"
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1] and not by_hand, False]

@@ -65,7 +65,7 @@ class _NormReLU(torch.autograd.Function):
         return y, mean, variance, count
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         centred, y, valid, weight, inverse, count = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, y, 0)  # of the ReLU; zero at padding as y is
         to_bias = grad.sum((0, 2, 3))

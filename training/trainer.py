@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from utils.cli import progress_interval
 from utils.tracking import Tracker
 
 PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's losses
+GPU_WORKERS = 4  # processes that load batches for a GPU
 SHOWN = ("total", "mel_last", "emotion", "duration")  # in the progress bar
 
 
@@ -63,13 +65,17 @@ class Trainer:
             self.state.load(restore_step)
         loss = config.train.loss
         self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta)
-        self.model: nn.Module = process.distribute(self.state.model)
+        self._distributed = process.distribute(self.state.model)
+        self.model = self._distributed
+        if config.train.compile != "none":
+            mode = None if config.train.compile == "default" else config.train.compile
+            self.model = torch.compile(self._distributed, mode=mode, dynamic=False)  # type: ignore[assignment]
         self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due
         self.loader: DataLoader[Batch] = DataLoader(
             self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
             batch_sampler=self.state.sampler,
-            collate_fn=collate,
-            num_workers=config.train.num_workers,
+            collate_fn=partial(collate, multiples=config.train.pad_multiple),
+            num_workers=_workers(config.train.num_workers, process.device),
             worker_init_fn=ignore_in_worker,
             pin_memory=process.device.type == "cuda",
         )
@@ -144,9 +150,9 @@ class Trainer:
     def _backward(self, batch: Batch, counts: LossCounts, synchronise: bool) -> dict[str, Tensor]:
         """Forward and backward of one micro-batch; its share of each loss and of the emotion accuracy."""
         rate = self.config.train.emotion.soft_token_rate
-        use_soft = (torch.rand(len(batch.names)) < rate).to(self.process.device)
-        last = synchronise or not isinstance(self.model, DistributedDataParallel)
-        with nullcontext() if last else self.model.no_sync():  # type: ignore[operator]
+        use_soft = torch.rand(len(batch.names), device=self.process.device) < rate
+        last = synchronise or not isinstance(self._distributed, DistributedDataParallel)
+        with nullcontext() if last else self._distributed.no_sync():  # type: ignore[operator]
             with self.precision.autocast(self.process.device):
                 output = run_model(self.model, batch, use_soft)
             losses = self.loss(output, batch.mels, output.durations, batch.emotions, counts)
@@ -196,6 +202,13 @@ class Trainer:
         losses = {name: float(value) for name, value in result.losses.named().items()}
         heard = {} if result.emotion_accuracy is None else {"emotion_accuracy": result.emotion_accuracy}
         return losses | heard
+
+
+def _workers(number: int | str, device: torch.device) -> int:
+    """A CPU needs its cores for the steps, and a batch costs it 1% of one; a GPU must not wait for batches."""
+    if number == "auto":
+        return GPU_WORKERS if device.type == "cuda" else 0
+    return int(number)
 
 
 def _tagged(values: dict[str, float]) -> dict[str, float]:
