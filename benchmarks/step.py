@@ -14,6 +14,7 @@ from torch import nn
 
 from benchmarks.bench import Bench, Settings
 from benchmarks.rows import Timing
+from benchmarks.timing import repeat
 from dataset import Batch, LengthBucketSampler
 from training.processes import Process
 from training.trainer import Trainer
@@ -64,18 +65,20 @@ def data(bench: Bench) -> None:
     settings = bench.settings
     count = 4 if settings.quick else 32
     bench.calibrate()
-    for workers in (0, 2):
-        trainer = make_trainer(settings, torch.float32, device, f"train.num_workers={workers}")
-        batches = iter(trainer.loader)
-        next(batches)  # workers start here
-        taken = bench.time(lambda batches=batches: next(batches), rounds=count)  # type: ignore[misc]
-        where = f"{workers} processes; CPU of this one" if workers else "in this process"
-        rate = 1 / max(1e-9, statistics.median(taken.wall))
-        bench.timed(f"next batch, {where}", taken, f"{rate:.0f} batches/s")
+    trainer = make_trainer(settings, torch.float32, device, in_this_process())
+    batches = iter(trainer.loader)
+    epoch = trainer.state.sampler.batches
+    for name in ("first epoch", "later epochs"):
+        taken = repeat(partial(next, batches), max(1, min(count, epoch - 3)), 0.0, bench.synchronise)
+        bench.timed(f"next batch, {name}", taken, f"{1 / statistics.median(taken.wall):.0f} batches/s and process")
+        for _ in range(epoch):
+            next(batches)
     sampler, lengths = trainer.state.sampler, trainer.state.train_set.lengths
     shares = [valid_share(sampler, lengths, epoch) for epoch in range(1 if settings.quick else 5)]
     bench.plain("frames that are padding", [100 - 100 * share for share in shares], "%", "batches of an epoch")
-    bench.plain("waiting for data, share of step", waiting(bench, trainer, count), "%", "2 loading processes")
+    trainer = make_trainer(settings, torch.float32, device)
+    loading = f"train.num_workers={trainer.config.train.num_workers}"
+    bench.plain("waiting for data, share of step", waiting(bench, trainer, count), "%", loading)
 
 
 def valid_share(sampler: LengthBucketSampler, lengths: list[int], epoch: int) -> float:
