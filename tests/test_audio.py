@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import wave
 from math import ceil, log
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 import audio
 from audio.mel import mel_filterbank, mirror
 from errors import UserError
+from preprocessor.outputs import write_array
 from tests.paths import ROOT, golden, real_data
 from tests.small_corpus import noise
 
@@ -136,6 +138,37 @@ def test_resampling_keeps_a_tone():
 
     out = _resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), 48000, 22050)
     assert np.abs(out - np.sin(2 * np.pi * 440 * np.arange(22050) / 22050))[500:-500].max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("subtype", "suffix"), [("PCM_16", "wav"), ("PCM_16", "flac"), ("PCM_24", "wav"), ("FLOAT", "wav")]
+)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_samples_are_those_of_libsndfile_bit_for_bit(tmp_path, subtype, suffix, channels):
+    path = tmp_path / f"a.{suffix}"
+    wav = np.stack([noise(0.2, 1.0, seed) for seed in range(channels)], axis=1)
+    wav[:3] = [[-1.0], [32767 / 32768], [1 / 32768]]
+    soundfile.write(path, wav, 22050, subtype=subtype)
+    expected = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
+    assert np.array_equal(audio.load(path, None), expected)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4095])
+def test_headers_written_by_hand_are_those_of_the_libraries(tmp_path, samples):
+    wav = (noise(1, 0.5, samples)[:samples] * 32767).astype(np.int16)
+    audio.save(tmp_path / "ours.wav", wav, 22050)
+    with wave.open(str(tmp_path / "theirs.wav"), "wb") as writer:
+        writer.setparams((1, 2, 22050, 0, "NONE", ""))
+        writer.writeframes(wav.tobytes())
+    assert (tmp_path / "ours.wav").read_bytes() == (tmp_path / "theirs.wav").read_bytes()
+    for array in (wav.astype(np.int64), np.ones((samples, 80), np.float32), np.ones((1, 512), np.float32)):
+        write_array(tmp_path / "ours.npy", array)
+        np.save(tmp_path / "theirs.npy", array)
+        assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+
+
+def test_the_loudest_sample_may_be_negative():
+    assert audio.peak(np.array([0.25, -0.5], np.float32)) == 0.5 == audio.peak(np.array([0.5, -0.25], np.float32))
 
 
 BROKEN = {

@@ -126,6 +126,25 @@ def test_speakers_too_long_for_memory_come_out_the_same(tmp_path, monkeypatch):
     assert tree(prepare(tmp_path, "--force")) == expected
 
 
+def test_a_speaker_with_many_recordings_is_shared_out_and_comes_out_the_same(tmp_path, monkeypatch, capsys):
+    paths = write_ravdess(tmp_path / "corpus", actors=(1, 2), emotions=range(1, 7))
+    write_ravdess(tmp_path / "corpus", actors=(3,))
+    expected = tree(prepare(tmp_path))
+    monkeypatch.setattr("preprocessor.prepare_corpus.MANY", 4)
+    monkeypatch.setattr("preprocessor.prepare_corpus.PART", 5)
+    capsys.readouterr()
+    prepare(tmp_path, "--force", "--jobs", "2")
+    assert tree(tmp_path / "raw") == expected and "0 written, 28 kept" in capsys.readouterr().out
+    spoil(paths[7], "nan")
+    with pytest.raises(UserError, match="NaN"):
+        prepare(tmp_path, "--jobs", "2")
+    assert tree(tmp_path / "raw") == expected
+    prepare(tmp_path, "--jobs", "2", "--skip_bad")
+    shared = tree(tmp_path / "raw")
+    prepare(tmp_path, "--skip_bad", "--force")
+    assert tree(tmp_path / "raw") == shared != expected
+
+
 def test_finished_files_are_kept_and_missing_ones_made(tmp_path, capsys):
     write_ravdess(tmp_path / "corpus")
     raw = prepare(tmp_path)
