@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import linear_regression, median
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import Bench, Settings
@@ -85,10 +86,11 @@ def corpora(bench: Bench) -> None:
 
 
 def start_up(taken: dict[int, Timing]) -> float:
-    """CPU seconds that every run of a script costs, whatever the corpus: the smallest two, extended to size 0."""
-    first, second = sorted(taken)[:2]
-    small, large = (min(taken[size].cpu) for size in (first, second))
-    return max(0.0, small - (large - small) / (second - first) * first)
+    """CPU seconds that every run of a script costs, whatever the corpus: where the straight line through all sizes
+    meets zero. Where cost grows faster than its input that lies too low, which hides nothing."""
+    sizes = sorted(taken)
+    line = linear_regression(sizes, [median(taken[size].cpu) for size in sizes])
+    return min(max(0.0, line.intercept), min(min(each.cpu) for each in taken.values()))
 
 
 def _base(settings: Settings) -> list[Recording]:
