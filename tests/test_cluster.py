@@ -116,9 +116,6 @@ def test_a_cluster_makes_the_same_files_also_when_a_worker_dies(tmp_path, schedu
     assert len(list(mels.glob("[!.]*.npy"))) < 72, "the kill came too late to prove anything"
     assert process.wait(timeout=120) == 0 and not process.stderr.read()
     assert not differences(tmp_path / "local", tmp_path / "shared")
-    again = run(tmp_path, "preprocess.py", *flags("shared"), "--cluster", scheduler.address)
-    assert_ok(again)
-    assert not differences(tmp_path / "local", tmp_path / "shared")
 
 
 def test_prepare_align_on_a_cluster_and_its_errors(tmp_path, scheduler, two_workers):
@@ -216,7 +213,6 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_one_line(tmp_path):
         subprocess.CompletedProcess([], process.returncode, stdout, stderr), "connection to the Dask scheduler"
     )
     assert not (tmp_path / "out/train.txt").exists()
-    assert_ok(run(tmp_path, "preprocess.py", *flags("out"), "--jobs", "1"))
 
 
 def test_without_dask_it_says_what_to_install(tmp_path):
