@@ -8,6 +8,7 @@ import torch
 import hifigan
 from acoustic import new_model
 from config import load_config
+from model.blocks import LConvBlock
 from text import symbol_table
 from utils.checkpoint import Checkpoint, write_checkpoint
 from utils.metadata import IdMaps
@@ -23,9 +24,11 @@ def write_model(folder: Path) -> list[str]:
     config = load_config("RAVDESS", overrides)
     model = new_model(config, IdMaps.of(SPEAKERS, EMOTIONS))
     predictor = model.duration_predictor
+    last = predictor.lconv_blocks[-1]
+    assert isinstance(last, LConvBlock)
     with torch.no_grad():
-        predictor.lconv_blocks[-1].norm.weight.fill_(0.3)
-        predictor.lconv_blocks[-1].norm.bias.fill_(1.0)
+        last.norm.weight.fill_(0.3)
+        last.norm.bias.fill_(1.0)
         predictor.output.weight.fill_(1.95 / predictor.output.weight.numel())  # log(6 + 1) frames
     ids = IdMaps.of(SPEAKERS, EMOTIONS)
     kept = Checkpoint(
