@@ -124,7 +124,7 @@ def profile(bench: Bench, name: str, call: Callable[[], object]) -> None:
     share = idle_share(spans)
     bench.plain(f"{name}: GPU idle, share of time", [100 * share], "%", f"profile of {PROFILED} steps")
     averages = recorded.key_averages()
-    tables = [averages.table(sort_by=key, row_limit=30) for key in ("self_cuda_time_total", "self_cpu_time_total")]
+    tables = [averages.table(sort_by=key, row_limit=30) for key in ("self_device_time_total", "self_cpu_time_total")]
     waits = {each.key: each.count for each in averages if "Synchronize" in each.key or each.key == "aten::item"}
     head = f"{PROFILED} steps; GPU idle {100 * share:.1f}% of the time between its first and its last work\n"
     head += "waits for the device: " + (", ".join(f"{key} {count}" for key, count in waits.items()) or "none") + "\n\n"
