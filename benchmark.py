@@ -2,7 +2,7 @@
 
     python benchmark.py                                    # everything: a quarter of an hour on two cores
     python benchmark.py --only step acoustic vocoder       # some groups
-    python benchmark.py --only gpu --device cuda           # training against the original's way of working
+    python benchmark.py --only gpu                         # training on a GPU, beside the original's way of working
     python benchmark.py --quick                            # few rounds, small inputs: whether it works, no figures
     python benchmark.py --only step --compare output/bench/2026-01-31T120000/bench.json
     python benchmark.py --compare before.json after.json   # two earlier runs; nothing is measured

@@ -108,12 +108,12 @@ class Bench:
         if self._unit is not None:
             self._write("unit", self._unit)
 
-    def device(self) -> torch.device:
-        """The device to measure on. On a GPU the unit of the processor says nothing."""
+    def device(self, chosen: torch.device | None = None) -> torch.device:
+        """The device to measure on: `chosen`, or the command line's. On a GPU the processor's unit says nothing."""
         import torch
 
         torch.set_num_threads(self.settings.threads)
-        device = self.settings.torch_device()
+        device = chosen or self.settings.torch_device()
         self._on_gpu = device.type == "cuda"
         return device
 

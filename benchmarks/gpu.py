@@ -26,9 +26,9 @@ def require(_: Bench) -> None:
 
 def gpu(bench: Bench) -> None:
     """The real loop, with its loader; then the original's with its own."""
-    device = torch.device(bench.settings.device if bench.settings.device.startswith("cuda:") else "cuda:0")
+    named = bench.settings.device
+    device = bench.device(torch.device(named if named.startswith("cuda:") else "cuda:0"))
     torch.cuda.set_device(device)
-    bench.device()
     speeds = {}
     for dtype, name in PRECISIONS.items():
         torch.cuda.reset_peak_memory_stats()
