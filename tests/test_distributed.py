@@ -31,6 +31,7 @@ EXACT = (  # no randomness that depends on the process
     "model.decoder.decoder_dropout=0.0",
     "train.emotion.soft_token_rate=0.0",
     "train.optimizer.eps=1.0e-3",  # smaller, Adam turns the rounding of gradients near zero into whole steps
+    "train.optimizer.warm_up_step=200",  # sooner, a ReLU that rounding tips over would move weights by more than 1e-4
     "train.step.log_step=1",
     "train.step.total_step=8",
 )
@@ -109,8 +110,9 @@ def assert_same_training(one: Path, other: Path, first_step: int = 1) -> None:
         assert len(late) == 9 - first_step
         assert late == pytest.approx({step: values[step] for step in late}, rel=1e-4, abs=1e-6), tag
     left, right = load(one, 8)["model"], load(other, 8)["model"]
-    moved = sum(float((left[name] - load(one, 4)["model"][name]).abs().sum()) for name in left)
-    assert moved > 1.0  # lest weights agree because nothing learns
+    before = load(one, 4)["model"]
+    moved = max(float((left[name] - before[name]).abs().max()) for name in left if name.endswith("weight"))
+    assert moved > 3e-4, moved  # lest weights agree because nothing learns
     for name, tensor in left.items():
         assert torch.allclose(tensor.float(), right[name].float(), rtol=1e-4, atol=1e-4), name
 
