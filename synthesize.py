@@ -85,7 +85,10 @@ def build_parser() -> Parser:
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step>")
     parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
     parser.add_argument(
-        "--batch_size", type=positive_int, default=8, help="batch: utterances predicted at once (default 8)"
+        "--batch_size",
+        type=positive_int,
+        default=8,
+        help="batch: utterances predicted at once (default 8; with 1, results do not vary with the list by a bit)",
     )
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="cores to compute on (default: PyTorch's choice)"
