@@ -8,6 +8,8 @@ from torch import Tensor
 
 def feed_forward(x: Tensor, expand: torch.nn.Linear, project: torch.nn.Linear) -> Tensor:
     """project(relu(expand(x))) for x [..., C]; both layers have biases."""
+    if not torch.is_grad_enabled():
+        return project(expand(x).relu_())
     values = under_autocast(x, expand.weight, expand.bias, project.weight, project.bias)
     out: Tensor = _FeedForward.apply(values[0].flatten(0, -2), *values[1:])
     return out.unflatten(0, x.shape[:-1])

@@ -50,7 +50,11 @@ class LightweightConv(nn.Module):
         symmetric = self.padding_left == self.padding_right
         if not symmetric:
             x = F.pad(x, (0, 0, self.padding_left, self.padding_right))
-        out: Tensor = _DepthwiseConv.apply(*under_autocast(x, weight), self.padding_left if symmetric else 0)
+        padding = self.padding_left if symmetric else 0
+        if torch.is_grad_enabled():
+            out: Tensor = _DepthwiseConv.apply(*under_autocast(x, weight), padding)
+        else:
+            out = _convolve(x, weight, padding)
         return out if self.bias is None else out + self.bias
 
 
@@ -64,8 +68,7 @@ class _DepthwiseConv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        out = F.conv2d(_image(x), weight.unsqueeze(2), padding=(0, padding), groups=len(weight))
-        return out.squeeze(2).transpose(1, 2)
+        return _convolve(x, weight, padding)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -81,6 +84,11 @@ class _DepthwiseConv(torch.autograd.Function):
         elif to_weight is not None:
             to_weight = to_weight.squeeze(2)
         return None if to_x is None else to_x.squeeze(2).transpose(1, 2), to_weight, None
+
+
+def _convolve(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    out = F.conv2d(_image(x), weight.unsqueeze(2), padding=(0, padding), groups=len(weight))
+    return out.squeeze(2).transpose(1, 2)
 
 
 def _image(x: Tensor) -> Tensor:
