@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from utils.files import atomic_path
+from utils.picture import text_font
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 MAX_POINTS = 400  # more take long to place and lie on one another
-MARKERS = {"female": "o", "male": "^", None: "s"}
-VERSION = 1  # of the picture; another number draws it anew
+VERSION = 2  # of the picture; another number draws it anew
 DIGEST = "Source"  # the PNG's text field that says what it was drawn from
+# Lengths in pixels.
+_FIELD = (800, 640)  # of the points
+_FINER = 3  # points are drawn this much larger, then shrunk: smooth edges
+_EDGE, _RADIUS, _PAD = 16, 4, 12
+_TITLE, _LINE, _COLUMN = 60, 20, 150
 
 
 def choose_points(counts: Mapping[str, int]) -> dict[str, list[int]]:
@@ -60,25 +70,56 @@ def _draw(
     title: str,
     digest: str,
 ) -> None:
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    """With Pillow: matplotlib would cost more than the features of a hundred utterances."""
+    from PIL import Image, ImageDraw
+    from PIL.PngImagePlugin import PngInfo
 
     from preprocessor.tsne import project
 
     points = project(vectors)
-    owners = np.array(speakers)
-    names = sorted(set(speakers))
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots()
-    for number, name in enumerate(names):
-        mine = points[owners == name]
-        colour = colormaps["turbo"]((number + 0.5) / len(names))
-        axes.scatter(
-            mine[:, 0], mine[:, 1], s=22, color=colour, marker=MARKERS[sexes[name]], label=name, edgecolors="none"
-        )
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    figure.legend(loc="outside right upper", fontsize=8, ncols=1 + len(names) // 28)
+    low, high = points.min(axis=0), points.max(axis=0)
+    places = _EDGE + (points - low) / np.maximum(high - low, 1e-9) * (
+        np.array(_FIELD) - 2 * _EDGE
+    )  # [points, 2] pixels
+    colours = _colours(sorted(set(speakers)))
+    fine = Image.new("RGB", (_FIELD[0] * _FINER, _FIELD[1] * _FINER), "white")
+    draw = ImageDraw.Draw(fine)
+    for speaker, place in zip(speakers, places, strict=True):
+        _mark(draw, place * _FINER, _RADIUS * _FINER, sexes[speaker], colours[speaker])
+    per_column = (_FIELD[1] - 2 * _PAD) // _LINE
+    columns = -(-len(colours) // per_column)
+    picture = Image.new("RGB", (_FIELD[0] + 2 * _PAD + columns * _COLUMN, _FIELD[1] + _TITLE + _PAD), "white")
+    picture.paste(fine.resize(_FIELD, Image.Resampling.BOX), (_PAD, _TITLE))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((_PAD, _TITLE, _PAD + _FIELD[0], _TITLE + _FIELD[1]), outline="black")
+    draw.multiline_text((_PAD, _PAD), title, "black", text_font())
+    for number, (name, colour) in enumerate(colours.items()):
+        column, row = divmod(number, per_column)
+        x, y = _FIELD[0] + 3 * _PAD + column * _COLUMN, _TITLE + _PAD + row * _LINE + _LINE // 2
+        _mark(draw, np.array([x, y]), _RADIUS, sexes[name], colour)
+        draw.text((x + _PAD, y), name, "black", text_font(), anchor="lm")
+    facts = PngInfo()
+    facts.add_text(DIGEST, digest)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata={"Software": None, DIGEST: digest})
+        picture.save(temporary, format="PNG", pnginfo=facts)
+
+
+def _colours(names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Name -> RGB: hues once round the circle, every other one darker, so that neighbours differ."""
+    shades = [colorsys.hsv_to_rgb(number / len(names), 0.8, (0.9, 0.6)[number % 2]) for number in range(len(names))]
+    return {
+        name: (round(255 * r), round(255 * g), round(255 * b)) for name, (r, g, b) in zip(names, shades, strict=True)
+    }
+
+
+def _mark(
+    draw: ImageDraw.ImageDraw, place: npt.NDArray[Any], radius: float, sex: str | None, colour: tuple[int, int, int]
+) -> None:
+    """A circle, a triangle or a square."""
+    x, y = (float(value) for value in place)
+    if sex == "female":
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    elif sex == "male":
+        draw.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill=colour)
+    else:
+        draw.rectangle((x - radius, y - radius, x + radius, y + radius), fill=colour)

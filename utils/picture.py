@@ -100,7 +100,7 @@ def _palette() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def text_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """matplotlib's own font, read without importing matplotlib; Pillow's where it is missing."""
     from PIL import ImageFont
 
@@ -124,7 +124,7 @@ def _panel(picture: Image.Image, box: Box, title: str, colours: np.ndarray, shar
     picture.paste(Image.fromarray(np.ascontiguousarray(colours)).resize(size, Image.Resampling.BOX), (left, top))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((left - 1, top - 1, right, bottom), outline="black")
-    draw.text((left, top - 2 * _PAD), title, "black", _font(), anchor="ls")
+    draw.text((left, top - 2 * _PAD), title, "black", text_font(), anchor="ls")
 
 
 def _time_axis(draw: ImageDraw.ImageDraw, box: Box, seconds: float, labelled: bool) -> None:
@@ -134,10 +134,10 @@ def _time_axis(draw: ImageDraw.ImageDraw, box: Box, seconds: float, labelled: bo
         x = left + round((right - left) * tick / seconds)
         draw.line((x, bottom, x, bottom + _TICK), "black")
         if labelled:
-            draw.text((x, bottom + _TICK + _PAD), _label(tick, ticks), "black", _font(), anchor="mt")
+            draw.text((x, bottom + _TICK + _PAD), _label(tick, ticks), "black", text_font(), anchor="mt")
     if labelled:
         middle = (left + right) // 2
-        draw.text((middle, bottom + _TICK + 2 * _PAD + _TEXT_SIZE), "time (s)", "black", _font(), anchor="mt")
+        draw.text((middle, bottom + _TICK + 2 * _PAD + _TEXT_SIZE), "time (s)", "black", text_font(), anchor="mt")
 
 
 def _vertical_axis(
@@ -146,7 +146,7 @@ def _vertical_axis(
     """Ticks from `limits`, bottom to top, with their numbers unless there is no `label`."""
     from PIL import Image, ImageDraw
 
-    draw, font = ImageDraw.Draw(picture), _font()
+    draw, font = ImageDraw.Draw(picture), text_font()
     left, top, right, bottom = box
     low, high = limits
     edge, direction = (right, 1) if on_the_right else (left - 1, -1)
