@@ -1,7 +1,8 @@
-"""Reading published checkpoints: foreign files, in which nothing may run and everything may be wrong."""
+"""Reading weights: foreign files, in which nothing may run and everything may be wrong."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 import zipfile
@@ -15,15 +16,17 @@ from torch import Tensor, nn
 from errors import UserError
 
 LARGEST_MEMBER = 2**30  # bytes that a .zip may unpack to; the largest published generator has 56 MB
+SAFETENSORS = ".safetensors"
+SUMS = "SHA256SUMS"  # lines of sha256sum beside weights; what it lists must agree with it
 
 
 def read_state(path: Path, key: str) -> dict[str, Tensor]:
-    """A module's weights from a checkpoint {key: state dict} or a bare state dict, on the CPU in float32.
+    """A module's weights from a checkpoint {key: state}, a bare state or a .safetensors, on the CPU in float32.
 
     The checkpoint may be the only file of a .zip; it is read from there in memory. Raises UserError naming `path` when
     the file is missing, truncated, holds anything but tensors (nothing in it is run), or a weight is not finite.
     """
-    content = load_content(path)
+    content = read_safetensors(path) if path.suffix == SAFETENSORS else load_content(path)
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(each, Tensor) for each in content.values()):
@@ -33,6 +36,38 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
     if broken is not None:
         raise UserError(f"{path}: {broken} holds NaN or infinity; fetch the file again")
     return state
+
+
+def read_safetensors(path: Path, remedy: str = "fetch it again") -> dict[str, Tensor]:
+    """All tensors of a .safetensors file, on the CPU as they were stored; no pickle is involved.
+
+    Raises UserError naming `path`, and what to do about it, when the file is missing, truncated, something else, or
+    unlike what a SHA256SUMS beside it says of it.
+    """
+    from safetensors.torch import load
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    wanted = _known_sums(path.parent).get(path.name)
+    if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+        raise UserError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SUMS}; {remedy}")
+    try:
+        return load(data)
+    except Exception as error:  # a foreign file may fail anywhere in the parser
+        raise UserError(f"{path} is truncated, or no safetensors file ({type(error).__name__}); {remedy}") from error
+
+
+def _known_sums(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 in hexadecimal, as sha256sum writes them; {} where there is no such list."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {folder / SUMS}: {error}; fetch it again, or take it away") from error
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def load_content(path: Path, remedy: str = "fetch it again") -> Any:
