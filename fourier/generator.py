@@ -1,0 +1,114 @@
+"""The generator: filters for pulses and noise from the mel spectrogram, one inverse Fourier transform per frame."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audio.mel import LOG_FLOOR, mel_filterbank
+from fourier.architecture import Architecture
+from fourier.blocks import Backbone
+from fourier.excitation import pulse_train, spectrum
+from fourier.pitch import PITCHES, PitchPredictor, decode
+
+SMALLEST, LARGEST = -12.0, 7.0  # natural logarithms of magnitudes that a filter may reach
+
+
+class Generator(nn.Module):
+    """Log-mel spectrogram [B, num_mels, T] (natural log) -> waveform [B, T * hop_length].
+
+    1. `pitch`: fundamental frequency and voicing of every frame, from the mel spectrogram.
+    2. Excitation: pulses at that frequency and white noise, both of unit magnitude in a spectrum.
+    3. Filters per frame and frequency: a complex one for the pulses, a real one for the noise; their magnitudes start
+       from the mel spectrogram through the filterbank's pseudo-inverse.
+    4. spectrum = pulses * filter + noise * filter, inverse Fourier transform, overlap-add.
+
+    Explicit pulses keep their phase over any number of frames, which a convolutional network alone cannot: it loses the
+    voicing of low voices.
+    """
+
+    window: Tensor
+    inverse_basis: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        a = architecture
+        self.pitch = PitchPredictor(a.num_mels, a.pitch_channels, a.pitch_layers, a.kernel_size)
+        self.filter = Backbone(a.num_mels + 2, a.channels, a.expansion, a.layers, a.kernel_size)
+        self.head = nn.Linear(a.channels, 4 * a.bins)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()
+        basis = torch.from_numpy(mel_filterbank(a.sampling_rate, a.n_fft, a.num_mels, a.fmin, a.fmax))
+        # follow from the architecture, so not part of the weights
+        self.register_buffer("inverse_basis", torch.linalg.pinv(basis).float(), persistent=False)  # (bins, num_mels)
+        self.register_buffer("window", torch.hann_window(a.n_fft, periodic=True), persistent=False)
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that a sample of `render` depends on."""
+        overlap = self.architecture.n_fft // (2 * self.architecture.hop_size)
+        return self.filter.context + 2 * overlap + 1
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.render(self.sources(mel))
+
+    def sources(self, mel: Tensor, seed: int = 0) -> Tensor:
+        """mel [B, num_mels, T] -> what `render` takes, [B, num_mels + 2 + 2 * hop_length, T]: pitch and excitation are
+        made for an utterance as a whole, the rest may go in pieces. The noise depends on `seed` alone.
+        """
+        a = self.architecture
+        f0, voicing = decode(self.pitch(mel.transpose(1, 2)))
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(mel.shape[2] * a.hop_size, generator=generator).to(mel.device)
+        return self._stack(mel, f0, voicing, pulse_train(f0, a.hop_size, a.sampling_rate), noise.expand(len(mel), -1))
+
+    def _stack(self, mel: Tensor, f0: Tensor, voicing: Tensor, pulses: Tensor, noise: Tensor) -> Tensor:
+        hop = self.architecture.hop_size
+        told = torch.stack([torch.log2(f0 / 200.0), voicing], 1)  # (B, 2, T)
+        blocks = [source.reshape(len(mel), -1, hop).transpose(1, 2) for source in (pulses, noise)]
+        return torch.cat([mel, told.to(mel.dtype), *(block.to(mel.dtype) for block in blocks)], 1)
+
+    def render(self, sources: Tensor) -> Tensor:
+        """What `sources` makes, whole or a piece of it [B, …, T] -> waveform [B, T * hop_length]."""
+        a = self.architecture
+        seen, pulses, noise = sources.split([a.num_mels + 2, a.hop_size, a.hop_size], 1)
+        # (B, T, bins); scaled so that a harmonic, and noise on average, have magnitude 1
+        voiced = self._spectrum(pulses) * (2.0 / self.window.sum())
+        breath = self._spectrum(noise) / self.window.square().sum().sqrt()
+        loud, quiet, real, imaginary = self._filters(seen)
+        turned = torch.complex(real, imaginary) * (loud * torch.rsqrt(real**2 + imaginary**2 + 1e-6))
+        return self._waveform(voiced * turned + breath * quiet)
+
+    def _filters(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Magnitude for pulses, magnitude for noise, direction for pulses (real, imaginary), each [B, T, bins]."""
+        out: Tensor = self.head(self.filter(seen.transpose(1, 2))).float()
+        loud, quiet, real, imaginary = out.chunk(4, 2)
+        mel = seen[:, : self.architecture.num_mels].float()
+        prior = torch.log((self.inverse_basis @ mel.exp()).clamp(min=LOG_FLOOR)).transpose(1, 2)
+        loud, quiet = (torch.exp((prior + part).clamp(SMALLEST, LARGEST)) for part in (loud, quiet - 1.0))
+        return loud, quiet, 1.0 + real, imaginary
+
+    def _spectrum(self, blocks: Tensor) -> Tensor:
+        wav = blocks.transpose(1, 2).flatten(1).float()
+        return spectrum(wav, self.architecture.n_fft, self.architecture.hop_size, self.window)
+
+    def _waveform(self, spectra: Tensor) -> Tensor:
+        """[B, T, bins] -> [B, T * hop_length] by windowed overlap-add."""
+        n_fft, hop = self.architecture.n_fft, self.architecture.hop_size
+        batch, frames, _ = spectra.shape
+        pieces = torch.fft.irfft(spectra, n_fft, dim=2) * self.window
+        total = _overlap_add(pieces, hop)
+        squares = _overlap_add(self.window.square().expand(1, frames, -1), hop)
+        first = n_fft // 2  # of the frame centred on sample 0
+        # the last hop of an utterance has half the frames; elsewhere the sum of squares is constant
+        return (total / squares.clamp(min=0.1))[:, first : first + frames * hop]
+
+
+def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
+    """[B, T, n_fft] -> [B, (T - 1) * hop + n_fft]."""
+    size = (pieces.shape[1] - 1) * hop + pieces.shape[2]
+    folded: Tensor = F.fold(pieces.transpose(1, 2), (1, size), (1, pieces.shape[2]), stride=(1, hop))
+    return folded.flatten(1)
