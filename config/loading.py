@@ -1,7 +1,8 @@
 """From YAML files and `--set file.section.key=value` overrides to a `Config`.
 
 A YAML file may begin with `inherit: OTHER_DATASET`; it then holds only what differs from that dataset's file. Where
-preprocess.yaml does, model.yaml and train.yaml may be missing. `{dataset}` in a path stands for the dataset's name.
+preprocess.yaml does, model.yaml and train.yaml may be missing; vocoder.yaml may always be. `{dataset}` in a path stands
+for the dataset's name.
 Unknown keys, wrong types and impossible combinations are `UserError`s that name the file and the key.
 """
 
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from config.schema import Config
+from config.schema import Config, VocoderPaths
 from errors import UserError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 CONFIG_ROOT = Path(__file__).resolve().parent
-FILES = ("preprocess", "model", "train")
+FILES = ("preprocess", "model", "train", "vocoder")
+OPTIONAL = ("vocoder",)  # may be missing where no other dataset is inherited from, too: every key has a default
 
 
 def known_datasets(root: Path = CONFIG_ROOT) -> list[str]:
@@ -43,6 +45,7 @@ def load_config(dataset: str, overrides: Sequence[str] = (), root: Path = CONFIG
     for name in FILES:
         values[name] = _read_file(root, dataset, name, ())
     values["preprocess"]["dataset"] = dataset  # not a parent's
+    _fill_paths(values["vocoder"])
     for override in overrides:
         _apply_override(values, override)
     for name in FILES:
@@ -58,6 +61,13 @@ def load_config(dataset: str, overrides: Sequence[str] = (), root: Path = CONFIG
 def from_dict(values: dict[str, Any], source: str) -> Config:
     """Rebuild a Config from `to_dict`'s result. Raises UserError naming `source` and the key that is wrong."""
     return _validate(values, source)
+
+
+def _fill_paths(vocoder: dict[str, Any]) -> None:
+    """Give vocoder.path its defaults now, since `{dataset}` in them is yet to be replaced."""
+    given = vocoder.get("path", {})
+    if isinstance(given, dict):
+        vocoder["path"] = {**VocoderPaths().model_dump(), **given}
 
 
 class _Loader(yaml.SafeLoader):
@@ -92,7 +102,7 @@ def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> di
     if dataset in seen:
         raise UserError(f"{shown}: `inherit` goes in a circle: {' -> '.join([*seen, dataset])}")
     try:
-        text = _inherited(root, dataset) if not path.exists() else path.read_text(encoding="utf-8")
+        text = _inherited(root, dataset, name) if not path.exists() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {shown}: {error}") from error
     values = _parse_yaml(text, shown)
@@ -108,10 +118,12 @@ def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> di
     return _merge(_read_file(root, parent, name, (*seen, dataset)), values)
 
 
-def _inherited(root: Path, dataset: str) -> str:
-    """What a missing model.yaml or train.yaml would say: the line of preprocess.yaml that names the parent."""
+def _inherited(root: Path, dataset: str, name: str) -> str:
+    """What a missing file would say: the line of preprocess.yaml that names the parent."""
     lines = (root / dataset / "preprocess.yaml").read_text(encoding="utf-8").splitlines()
     parent = next((line for line in lines if line.startswith("inherit:")), None)
+    if parent is None and name in OPTIONAL:
+        return "{}"
     if parent is None:
         raise FileNotFoundError(f"it does not exist, and config/{dataset}/preprocess.yaml inherits from no other")
     return parent
