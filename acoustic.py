@@ -52,6 +52,9 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
         reference_padding=tokens.ref_enc_pad,
         reference_hidden=tokens.ref_enc_gru_size,
         mask_reference_padding=tokens.mask_padding,
+        reference_pooling=tokens.pooling,
+        reference_input=tokens.normalise_input,
+        reference_dropout=tokens.ref_enc_dropout,
         decoder_layers=decoder.decoder_layer,
         decoder_heads=decoder.decoder_head,
         decoder_kernel=decoder.conv_kernel_size,
@@ -70,15 +73,19 @@ def new_model(config: Config, ids: IdMaps) -> AcousticModel:
 
 def phone_templates(config: PreprocessConfig, symbols: int) -> Tensor:
     """[symbols, bands]: rough level of every symbol's spectrum (text/phone_classes.py) in each mel band."""
-    mel, rate = config.preprocessing.mel, config.preprocessing.audio.sampling_rate
-    centres = band_centres(rate, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax)
-    which = torch.bucketize(torch.from_numpy(centres), torch.tensor(RANGES, dtype=torch.float64))  # (bands,)
-    templates = torch.zeros(symbols, mel.n_mel_channels)
+    which = torch.bucketize(mel_centres(config), torch.tensor(RANGES, dtype=torch.float64))  # (bands,)
+    templates = torch.zeros(symbols, config.preprocessing.mel.n_mel_channels)
     table = symbol_table(config.preprocessing.text.languages)
     for row, symbol in zip(templates, table, strict=False):  # the last row may be unused
         if symbol.startswith("@"):
             row.copy_(torch.tensor(levels(symbol[1:]))[which])
     return templates
+
+
+def mel_centres(config: PreprocessConfig) -> Tensor:
+    """[bands] float64: frequencies in Hz at which the mel bands peak."""
+    mel, rate = config.preprocessing.mel, config.preprocessing.audio.sampling_rate
+    return torch.from_numpy(band_centres(rate, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax))
 
 
 def mel_spectrogram(config: Config) -> MelSpectrogram:

@@ -8,7 +8,7 @@ from model.aligner import Aligner, Alignment
 from model.blocks import FFTBlock, LConvBlock, SinusoidPositions, SpeakerConditionLConvBlock
 from model.decoder import MelDecoder
 from model.duration import DurationPredictor, frames_from_log, regulate_length
-from model.emotion import EmotionEncoder, EmotionTokens, ReferenceEncoder
+from model.emotion import EmotionEncoder, EmotionTokens, InputNormalisation, Pooling, ReferenceEncoder
 from utils.masks import padding_mask
 
 
@@ -39,6 +39,9 @@ class ModelSizes:
     reference_padding: tuple[int, int] = (1, 1)
     reference_hidden: int = 32
     mask_reference_padding: bool = True
+    reference_pooling: Pooling = "gru"
+    reference_input: InputNormalisation = "none"
+    reference_dropout: float = 0.0
     decoder_layers: int = 6
     decoder_heads: int = 8
     decoder_kernel: int = 15  # frames
@@ -97,6 +100,9 @@ class AcousticModel(nn.Module):
                 sizes.reference_padding,
                 sizes.reference_hidden,
                 sizes.mask_reference_padding,
+                sizes.reference_pooling,
+                sizes.reference_input,
+                sizes.reference_dropout,
             ),
             EmotionTokens(sizes.emotions, channels, sizes.reference_hidden),
         )

@@ -2,18 +2,29 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.masked_norm import MaskedBatchNormReLU
+from model.pooling import StatisticsPooling
 from utils.masks import padding_mask
+
+Pooling = Literal["gru", "statistics", "attention"]
+InputNormalisation = Literal["none", "fixed", "both"]
+INPUT_MEAN, INPUT_DEVIATION = -6.5, 2.1  # of RAVDESS's log-mel values
+LEAST_VARIANCE = 0.01  # of a band; one that never moves stays at 0
 
 
 class ReferenceEncoder(nn.Module):
-    """Mel spectrogram -> one vector: strided 2-D convolutions, then the last hidden state of a GRU (GST, 1803.09017).
+    """Mel spectrogram -> one vector: strided 2-D convolutions, then a summary over time.
 
+    `pooling` gru: the last hidden state of a GRU (GST, 1803.09017). `statistics`, `attention`: see StatisticsPooling.
+    `normalise_input` none: the mel spectrogram as it is. `fixed`: moved and scaled by two constants, so that the
+    zeros of padding lie amid the values and not far above them. `both`: that, and beside it as a second channel the
+    utterance with every band's mean and deviation taken out, which tells less of the voice and of the microphone.
     With `mask_padding` and lengths, the result for an utterance does not depend on what it was padded with.
     """
 
@@ -26,26 +37,36 @@ class ReferenceEncoder(nn.Module):
         padding: tuple[int, int],
         hidden: int,
         mask_padding: bool,
+        pooling: Pooling = "gru",
+        normalise_input: InputNormalisation = "none",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.mask_padding = mask_padding
+        self.normalise_input = normalise_input
+        channels = 2 if normalise_input == "both" else 1
         self.convs = nn.ModuleList(
             nn.Conv2d(inputs, outputs, kernel_size, strides, padding)
-            for inputs, outputs in zip([1, *filters[:-1]], filters, strict=True)
+            for inputs, outputs in zip([channels, *filters[:-1]], filters, strict=True)
         )
         self.norms = nn.ModuleList(MaskedBatchNormReLU(channels) for channels in filters)
         self._time = (kernel_size[0], strides[0], padding[0])
         bands = mel_bands
         for _ in filters:
             bands = _conv_length(bands, kernel_size[1], strides[1], padding[1])
-        self.gru = nn.GRU(filters[-1] * bands, hidden, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.pooling = pooling
+        if pooling == "gru":
+            self.gru = nn.GRU(filters[-1] * bands, hidden, batch_first=True)
+        else:
+            self.pool = StatisticsPooling(filters[-1] * bands, hidden, dropout, weighted=pooling == "attention")
 
     def forward(self, mels: Tensor, lengths: Tensor | None = None) -> Tensor:
         """mels [B, T, M], lengths [B] or None (nothing is padding) -> [B, hidden]."""
         if not self.mask_padding:
             lengths = None
         # (B, 1, T, M), channels last in memory: the convolutions are twice as fast, the sums per channel ten times
-        x = mels.unsqueeze(1).to(memory_format=torch.channels_last)
+        x = self._input(mels, lengths).to(memory_format=torch.channels_last)
         valid = _valid(lengths, x)
         if valid is not None:
             x = x * valid
@@ -55,11 +76,35 @@ class ReferenceEncoder(nn.Module):
                 lengths = _conv_length(lengths, *self._time)
             x = norm(x, _valid(lengths, x))
         sequence = x.permute(0, 2, 1, 3).flatten(2)  # (B, T', channels * bands), channels outermost
+        if self.pooling != "gru":
+            return self.pool(sequence, lengths)
+        sequence = self.dropout(sequence)
         if lengths is None:
             return self.gru(sequence)[1].squeeze(0)
         states = self.gru(sequence)[0]  # (B, T', hidden)
         last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
         return states.gather(1, last).squeeze(1)
+
+    def _input(self, mels: Tensor, lengths: Tensor | None) -> Tensor:
+        """What the first convolution sees, [B, 1 or 2, T, M]; padding may hold anything."""
+        if self.normalise_input == "none":
+            return mels.unsqueeze(1)
+        mels = mels.float()
+        fixed = (mels - INPUT_MEAN) / INPUT_DEVIATION
+        if self.normalise_input == "fixed":
+            return fixed.unsqueeze(1)
+        return torch.stack([fixed, standardise(mels, lengths)], 1)
+
+
+def standardise(mels: Tensor, lengths: Tensor | None) -> Tensor:
+    """Every band of every utterance with mean 0 and deviation 1 over its frames, [B, T, M]; padding is undefined."""
+    if lengths is None:
+        lengths = torch.full((len(mels),), mels.shape[1], device=mels.device)
+    valid = (~padding_mask(lengths, mels.shape[1]))[..., None]
+    frames = lengths[:, None, None]
+    centred = mels - (mels * valid).sum(1, keepdim=True) / frames
+    variance = (centred * valid).square().sum(1, keepdim=True) / frames
+    return centred * torch.rsqrt(variance + LEAST_VARIANCE)
 
 
 def _valid(lengths: Tensor | None, x: Tensor) -> Tensor | None:
