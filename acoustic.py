@@ -16,8 +16,9 @@ from model import AcousticModel, ModelSizes
 from model.published import from_published, is_published
 from text import symbol_count, symbol_table
 from text.phone_classes import RANGES, levels
-from utils.checkpoint import checkpoint_path, read_checkpoint, resolve_step
+from utils.checkpoint import LATEST, Checkpoint, checkpoint_path, known_steps, read_checkpoint, resolve_step
 from utils.metadata import IdMaps
+from utils.shipped import ACOUSTIC, EMBEDDINGS, PRETRAINED, read_shipped, shipped_folder
 
 
 def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
@@ -114,18 +115,67 @@ class LoadedModel:
     ids: IdMaps
     step: int
     path: Path
+    shipped: bool = False  # of pretrained/, not of a run of the user's
+
+    @property
+    def label(self) -> str:
+        """What its results' folder is called: the step, or "pretrained"."""
+        return PRETRAINED if self.shipped else str(self.step)
+
+    @property
+    def speaker_embeddings(self) -> Path:
+        """Where external speaker embeddings lie."""
+        features = Path(self.config.preprocess.path.preprocessed_path)
+        return (self.path.parent if self.shipped else features) / EMBEDDINGS
+
+    def __str__(self) -> str:
+        source = f"shipped weights {self.path.parent}" if self.shipped else str(self.path)
+        return f"{source} (step {self.step})"
 
 
-def load_model(config: Config, step: int | str, device: torch.device) -> LoadedModel:
-    """Load checkpoint `step` (a number or "latest") of `config.train.path.ckpt_path`, weights strictly.
+def load_model(config: Config, step: int | str | None, device: torch.device) -> LoadedModel:
+    """Load checkpoint `step` (a number or "latest") of `config.train.path.ckpt_path`, or the dataset's shipped weights
+    ("pretrained"), strictly. None: the shipped weights where there are any, else the latest checkpoint.
 
     Sizes, audio settings and id maps are the checkpoint's own; of `config` only the vocoder and the paths are kept.
     A published checkpoint of the original carries none of them: there `config` and the id maps beside the features
     count. Raises UserError naming the file for a missing, truncated or foreign one.
     """
-    number = resolve_step(Path(config.train.path.ckpt_path), step)
-    path = checkpoint_path(Path(config.train.path.ckpt_path), number)
-    content = read_checkpoint(path)
+    folder = shipped_folder(config)
+    shipped = step == PRETRAINED or (step is None and folder.is_dir())
+    if shipped:
+        content, path = _read_shipped(folder), folder / ACOUSTIC
+        number = content.step
+    else:
+        number = _resolve(config, step or LATEST)
+        path = checkpoint_path(Path(config.train.path.ckpt_path), number)
+        content = read_checkpoint(path)
+    model, trained, ids = build_model(content, config, path)
+    return LoadedModel(model.to(device).eval(), trained, ids, number, path, shipped)
+
+
+def _read_shipped(folder: Path) -> Checkpoint:
+    if not folder.is_dir():
+        raise UserError(f"there are no shipped weights in {folder}; train first, and give --restore_step latest")
+    content = read_shipped(folder)
+    if content.config is None:
+        raise UserError(f"{folder} holds no configuration of its model")
+    return content
+
+
+def _resolve(config: Config, step: int | str) -> int:
+    """As `resolve_step`; where there is no checkpoint at all, the shipped weights are named, if there are any."""
+    folder, shipped = Path(config.train.path.ckpt_path), shipped_folder(config)
+    if not known_steps(folder) and shipped.is_dir():
+        raise UserError(f"no checkpoint in {folder}; train first, or use those of {shipped}: --restore_step pretrained")
+    return resolve_step(folder, step)
+
+
+def build_model(content: Checkpoint, config: Config, path: Path) -> tuple[AcousticModel, Config, IdMaps]:
+    """The model of a checkpoint that was read from `path`, the configuration it was trained with, its id maps.
+
+    Of `config` the vocoder and the paths are kept. Raises UserError where the weights do not fit.
+    """
     if content.config is None:
         ids = IdMaps.load(Path(config.preprocess.path.preprocessed_path))
         trained = config
@@ -143,12 +193,16 @@ def load_model(config: Config, step: int | str, device: torch.device) -> LoadedM
             raise UserError(f"{path} was trained with another symbol table; it cannot be used with this version")
     model = AcousticModel(model_sizes(trained, ids))
     load_weights(model, content.model, path)
-    return LoadedModel(model.to(device).eval(), trained, ids, number, path)
+    return model, trained, ids
 
 
 def load_weights(model: AcousticModel, state: dict[str, torch.Tensor], path: Path) -> None:
     """Load a state dict under our names or the original's, strictly; UserError naming `path` if it does not fit."""
     try:
-        model.load_state_dict(from_published(state) if is_published(state) else state, strict=True)
+        state = from_published(state) if is_published(state) else state
+        model.load_state_dict(state, strict=True)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path} does not fit the configured model: {str(error)[:300]}") from error
+    for name, own in model.state_dict().items():
+        if own.is_floating_point() != state[name].is_floating_point():  # which loading has cast
+            raise UserError(f"{path} does not fit the configured model: {name} is {state[name].dtype}, not {own.dtype}")

@@ -1,16 +1,18 @@
 """Speak text in a speaker's voice with an emotion, given by a label or by a reference recording.
 
+    python synthesize.py --mode single --text "Kids are talking by the door" --speaker_id Actor_01 --emotion_id happy
+    python synthesize.py --mode single --text "Kids are talking by the door" --speaker_id Actor_02 --emotion_id all
+    python synthesize.py --mode single --text "Dogs are sitting by the door" --speaker_id Actor_02 --ref_audio angry.wav
     python synthesize.py --dataset RAVDESS --restore_step latest --mode single \\
         --text "Kids are talking by the door" --speaker_id Actor_01 --emotion_id happy
-    python synthesize.py --dataset RAVDESS --restore_step 2000 --mode single \\
-        --text "Dogs are sitting by the door" --speaker_id Actor_02 --ref_audio angry.wav
-    python synthesize.py --dataset RAVDESS --restore_step latest --mode single \\
-        --text "Kids are talking by the door" --speaker_id Actor_02 --emotion_id all
     python synthesize.py --dataset ESD_zh --restore_step latest --mode single --language zh \\
         --text "今天天气不错。" --speaker_id 0001 --emotion_id happy
-    python synthesize.py --dataset RAVDESS --restore_step latest --mode batch --source preprocessed_data/RAVDESS/val.txt
-    python synthesize.py --dataset RAVDESS --restore_step latest --mode single --stream --text "$(cat book.txt)" \\
+    python synthesize.py --dataset RAVDESS --restore_step 2000 --mode batch --source preprocessed_data/RAVDESS/val.txt
+    python synthesize.py --mode single --stream --text "$(cat book.txt)" \\
         --speaker_id Actor_01 --emotion_id calm | aplay -r 22050 -f S16_LE -c 1
+
+Without --restore_step the weights that ship (pretrained/<DATASET>) speak, or, where a dataset has none, the latest
+checkpoint of your own.
 
 Writes wav, mel spectrogram (png) and a json that says what made them to output/result/<DATASET>/<step>/. Any recording
 serves as a reference, whatever its name, rate or channels. In batch mode each line has its own speaker and emotion;
@@ -49,9 +51,12 @@ SINGLE_FLAGS = ("text", "speaker_id", "emotion_id", "ref_audio", "ref_peak", "na
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
-    add_config_flags(parser)
+    add_config_flags(parser, default="RAVDESS")
     parser.add_argument(
-        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
+        "--restore_step",
+        type=restore_step,
+        metavar="STEP",
+        help='checkpoint, "latest", or "pretrained": the weights that ship (the default where there are any)',
     )
     parser.add_argument("--mode", choices=["single", "batch"], required=True, help="one text, or a metadata file")
     parser.add_argument("--text", help="single: what to say; {AA1 B} in braces is taken as phones")
@@ -82,7 +87,7 @@ def build_parser() -> Parser:
         help="single: raw 16-bit samples to standard output as they are computed; no files without --output or --name",
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step>")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step or pretrained>")
     parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
     parser.add_argument(
         "--batch_size",
@@ -186,8 +191,8 @@ def load(args: argparse.Namespace, config: Config) -> tuple[Synthesizer, Path]:
         torch.set_num_threads(args.threads)
     loaded = load_model(config, args.restore_step, device)
     vocoder = load_vocoder(loaded.config, device)
-    print(f"{loaded.path} (step {loaded.step}), {vocoder.name}")
-    folder = args.output or Path(config.train.path.result_path) / str(loaded.step)
+    print(f"{loaded}, {vocoder.name}")
+    folder = args.output or Path(config.train.path.result_path) / loaded.label
     return Synthesizer(loaded, vocoder, device), folder
 
 

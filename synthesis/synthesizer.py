@@ -163,9 +163,8 @@ class Synthesizer:
 
     def _speakers(self, names: list[str]) -> Tensor:
         numbers = [self.loaded.ids.speaker_id(name) for name in names]
-        config = self.loaded.config
-        if not uses_external_speakers(config):
+        if not uses_external_speakers(self.loaded.config):
             return torch.tensor(numbers, device=self.device)
-        folder = Path(config.preprocess.path.preprocessed_path) / "spker_embed"
+        folder = self.loaded.speaker_embeddings
         rows = [load_array(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
         return torch.from_numpy(np.stack(rows)).float().to(self.device)

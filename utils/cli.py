@@ -23,9 +23,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
-    """`--dataset NAME` and the repeatable `--set file.section.key=value`."""
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="a folder of config/, for example RAVDESS")
+def add_config_flags(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """`--dataset NAME`, required unless there is a default, and the repeatable `--set file.section.key=value`."""
+    about = f"a folder of config/ ({'for example RAVDESS' if default is None else f'default {default}'})"
+    parser.add_argument("--dataset", required=default is None, default=default, metavar="NAME", help=about)
     parser.add_argument(
         "--set",
         action="append",
@@ -34,6 +35,29 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.SECTION.KEY=VALUE",
         help="change one configuration value, for example --set train.optimizer.batch_size=16 (repeatable)",
     )
+
+
+def add_training_flags(parser: argparse.ArgumentParser, amp_key: str) -> None:
+    """Precision, start and devices of a run; `amp_key` is the configuration value that chooses the half precision."""
+    parser.add_argument("--use_amp", action="store_true", help=f"automatic mixed precision ({amp_key})")
+    parser.add_argument(
+        "--restore_step", type=restore_step, metavar="STEP", help='go on from this checkpoint, or "latest"'
+    )
+    parser.add_argument(
+        "--from_scratch",
+        action="store_true",
+        help="start anew although checkpoints exist; the old checkpoints and logs are moved aside, not deleted",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto (every visible GPU, else CPU), cpu, cuda, cuda:N, or cpu:N (N processes)"
+    )
+
+
+def check_training_flags(args: argparse.Namespace) -> None:
+    """Raise UserError where `add_training_flags`' flags exclude each other; keep torch from logging lost processes."""
+    if args.restore_step is not None and args.from_scratch:
+        raise UserError("--restore_step and --from_scratch exclude each other")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # when a process is lost, we tell it in one line
 
 
 def add_cluster_flag(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +76,12 @@ def positive_int(text: str) -> int:
 
 
 def restore_step(text: str) -> int | str:
-    """argparse type: a step number, or "latest"."""
-    if text != "latest" and not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f'{text!r} is neither a step number nor "latest"')
-    return text if text == "latest" else int(text)
+    """argparse type: a step number, "latest", or "pretrained", the weights that ship."""
+    if text in ("latest", "pretrained"):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a step number nor "latest" nor "pretrained"')
+    return int(text)
 
 
 def progress_interval() -> float:

@@ -46,17 +46,23 @@ def read_safetensors(path: Path, remedy: str = "fetch it again") -> dict[str, Te
     """
     from safetensors.torch import load
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    wanted = _known_sums(path.parent).get(path.name)
-    if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
-        raise UserError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SUMS}; {remedy}")
+    data = read_checked(path, remedy)
     try:
         return load(data)
     except Exception as error:  # a foreign file may fail anywhere in the parser
         raise UserError(f"{path} is truncated, or no safetensors file ({type(error).__name__}); {remedy}") from error
+
+
+def read_checked(path: Path, remedy: str = "fetch it again") -> bytes:
+    """A file's content, compared with what a SHA256SUMS beside it says, if it names it; raises UserError as above."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+    wanted = _known_sums(path.parent).get(path.name)
+    if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+        raise UserError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SUMS}; {remedy}")
+    return data
 
 
 def _known_sums(folder: Path) -> dict[str, str]:
