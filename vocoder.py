@@ -31,6 +31,7 @@ from audio.mel import LOG_FLOOR, MelSpectrogram
 from config import Config
 from errors import UserError
 from utils.pieces import in_pieces
+from utils.shipped import shipped_vocoder
 from utils.weights import fill, fold_weight_norm, misfits, read_state
 
 ROOT = Path(__file__).resolve().parent
@@ -105,18 +106,22 @@ class Vocoder:
 
 
 def load_vocoder(config: Config, device: torch.device) -> Vocoder:
-    """The vocoder of `config.model.vocoder`; `auto` is HiFi-GAN where its checkpoint is at hand, else Griffin-Lim.
+    """The vocoder of `config.model.vocoder`. `auto`: the checkpoint that is named, else the vocoder that ships for the
+    dataset, else HiFi-GAN where its published weights are at hand, else Griffin-Lim.
 
     Raises UserError where weights are missing, broken or foreign, or were trained on mels unlike config.preprocess's.
     """
     settings = config.model.vocoder
     kind: str = settings.model
+    given = settings.checkpoint
     if kind == "auto":
-        at_hand = settings.checkpoint is not None or _published("HiFi-GAN", settings.speaker) is not None
+        shipped = shipped_vocoder(config)
+        given = str(shipped) if given is None and shipped is not None else given
+        at_hand = given is not None or _published("HiFi-GAN", settings.speaker) is not None
         kind = "HiFi-GAN" if at_hand else "Griffin-Lim"
     if kind == "Griffin-Lim":
         return _griffin_lim(config, device)
-    path = _checkpoint(kind, settings.speaker, settings.checkpoint)
+    path = _checkpoint(kind, settings.speaker, given)
     return _hifigan(path, config, device) if kind == "HiFi-GAN" else _melgan(path, config, device)
 
 
