@@ -86,6 +86,18 @@ class Architecture:
             num_mels=_sizes([values.get("num_mels", 80)], "num_mels")[0],
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads, under the official names."""
+        return {
+            "resblock": str(self.resblock),
+            "upsample_rates": list(self.upsample_rates),
+            "upsample_kernel_sizes": list(self.upsample_kernel_sizes),
+            "upsample_initial_channel": self.upsample_initial_channel,
+            "resblock_kernel_sizes": list(self.resblock_kernel_sizes),
+            "resblock_dilation_sizes": [list(row) for row in self.resblock_dilation_sizes],
+            "num_mels": self.num_mels,
+        }
+
 
 _JSON_KEYS = (
     "resblock",

@@ -8,7 +8,7 @@ from torch import nn
 from config import Config
 from dataset import UtteranceDataset, collate
 from model import AcousticModel
-from training.state import Precision
+from training.precision import Precision
 from training.validation import run_model
 from utils.plot import mel_figure
 from utils.tracking import Tracker

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,37 +13,11 @@ from config import Config
 from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled
 from errors import UserError
 from text import check_phones, symbol_table
+from training.precision import Precision
 from training.processes import Process
+from training.start import check_same
 from utils.checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
 from utils.metadata import IdMaps, read_metadata
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Arithmetic of the forward pass."""
-
-    dtype: torch.dtype  # float32: no autocast
-
-    @classmethod
-    def choose(cls, use_amp: bool, amp_dtype: str, device: torch.device) -> Precision:
-        """float32 without AMP, else what the configuration says. `auto` is the format the device is fast in:
-        bfloat16; float16 on older GPUs; float32 on CPUs without bfloat16 products, where AMP is several times slower.
-        """
-        if not use_amp:
-            return cls(torch.float32)
-        if amp_dtype != "auto":
-            return cls({"float16": torch.float16, "bfloat16": torch.bfloat16}[amp_dtype])
-        if device.type == "cpu":
-            return cls(torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32)
-        return cls(torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16)
-
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """Context of the forward pass."""
-        return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
-
-    def scaler(self, device: torch.device) -> torch.amp.GradScaler:
-        """Loss scaling: float16 gradients underflow without it; the other formats need none."""
-        return torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
 
 def make_optimizer(
@@ -54,11 +25,6 @@ def make_optimizer(
 ) -> torch.optim.Adam:
     """Adam; the learning rate is set at every step. `fused` does all tensors in one pass."""
     return torch.optim.Adam(parameters, lr=0.0, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of all randomness (dropout, soft tokens) of one step in one process: a resumed run draws the same."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:8], "little") >> 1
 
 
 class TrainState:
@@ -97,13 +63,13 @@ class TrainState:
         path = checkpoint_path(Path(self.config.train.path.ckpt_path), step)
         content = read_checkpoint(path)
         if content.config is not None:
-            _check_same(path, "model", content.config["model"], self.config.to_dict()["model"], ignore="vocoder")
+            check_same(path, "model", content.config["model"], self.config.to_dict()["model"], ignore="vocoder")
             for name, saved, own in (
                 ("speakers", content.speakers, self.ids.speakers),
                 ("emotions", content.emotions, self.ids.emotions),
                 ("symbols", dict.fromkeys(content.symbols), dict.fromkeys(self.symbols)),
             ):
-                _check_same(path, name, saved, own)
+                check_same(path, name, saved, own)
         load_weights(self.model, content.model, path)
         if content.config is not None:
             try:
@@ -141,15 +107,3 @@ def _check_lengths(dataset: UtteranceDataset, limit: int) -> None:
                 f"{entry.name} has {len(phones)} phones, more than model.max_seq_len {limit}: raise it "
                 f"(--set model.max_seq_len={len(phones)}) or leave the utterance out of train.txt"
             )
-
-
-def _check_same(path: Path, name: str, saved: dict[str, Any], own: dict[str, Any], ignore: str = "") -> None:
-    differing = sorted(
-        key for key in {*saved, *own} if key != ignore and saved.get(key, "absent") != own.get(key, "absent")
-    )
-    if differing:
-        key = differing[0]
-        raise UserError(
-            f"{path} was trained with other {name}: {key} is {saved.get(key, 'absent')} there and "
-            f"{own.get(key, 'absent')} here; use its settings, or start anew with --from_scratch"
-        )

@@ -1,4 +1,4 @@
-"""The training loop: micro-batches, steps, logs, validation, checkpoints."""
+"""Training of the acoustic model: micro-batches, steps, logs, validation."""
 
 from __future__ import annotations
 
@@ -14,51 +14,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from config import Config
 from dataset import Batch, collate
 from model import LossCounts, Losses, TrainingLoss, learning_rate
+from training.loop import Loop, RunningMeans, Schedule
+from training.precision import Precision, step_seed
 from training.processes import Process
 from training.samples import SampleWriter
-from training.signals import StopSignal, ignore_in_worker
-from training.state import Precision, TrainState, step_seed
+from training.signals import ignore_in_worker
+from training.state import TrainState
 from training.validation import batches_by_length, correct_emotions, run_model, validate
-from utils.cli import progress_interval
 from utils.tracking import Tracker
 
-PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's losses
 GPU_WORKERS = 4  # processes that load batches for a GPU
 SHOWN = ("total", "mel_last", "emotion", "duration")  # in the progress bar
 
 
-class RunningMeans:
-    """Sums of a step's metrics, kept on the device: reading them is what waits for it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._device = device
-        self._steps = 0
-
-    def add(self, metrics: dict[str, Tensor]) -> None:
-        """Metrics of one step: scalar tensors."""
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=self._device)) + value.detach().float()
-        self._steps += 1
-
-    def take(self) -> dict[str, float]:
-        """Means since the last call."""
-        means = {name: float(value) / max(1, self._steps) for name, value in self._sums.items()}
-        self._sums, self._steps = {}, 0
-        return means
-
-
-class Trainer:
-    """Trains until `total_step` or a signal. Only the first process writes anything."""
+class Trainer(Loop):
+    """The acoustic model's training."""
 
     def __init__(self, config: Config, process: Process, use_amp: bool, restore_step: int | None) -> None:
         self.config = config
         self.process = process
+        due = config.train.step
+        self.schedule = Schedule(due.total_step, due.save_step, Path(config.train.path.log_path), SHOWN)
         self.precision = Precision.choose(use_amp, config.train.optimizer.amp_dtype, process.device)
         self.state = TrainState(config, process, self.precision)
         if restore_step is not None:
@@ -79,45 +59,25 @@ class Trainer:
             worker_init_fn=ignore_in_worker,
             pin_memory=process.device.type == "cuda",
         )
+        self._batches: Iterator[Batch] = iter(())  # until the run begins
 
-    def run(self, stop: StopSignal) -> Path | None:
-        """Train; returns the last checkpoint written (None if nothing was left to do)."""
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self.state.step
+
+    def begin(self) -> None:
+        """Start loading batches."""
         self.model.train()
-        first = self.process.is_first
-        total = self.config.train.step.total_step
-        tracker = Tracker(Path(self.config.train.path.log_path), self.state.step) if first else None
-        means = RunningMeans(self.process.device)
-        saved: Path | None = None
-        bar = tqdm(
-            total=total,
-            initial=self.state.step,
-            disable=not first,
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=progress_interval(),
-        )
-        batches = iter(self.loader)
-        try:
-            while self.state.step < total:
-                metrics, stop_number = self.train_step(self._micro_batches(batches), stop.number)
-                stop.agree(stop_number)
-                means.add(metrics)
-                bar.update()
-                if self.state.step % PROGRESS_STEPS == 0 and first:
-                    shown = {name: f"{float(metrics[name]):.3f}" for name in SHOWN}
-                    bar.set_postfix(shown, refresh=False)
-                last = stop_number > 0 or self.state.step == total
-                if tracker is not None:
-                    self._report(tracker, means, bar)
-                    if last or self.state.step % self.config.train.step.save_step == 0:
-                        saved = self.state.save()
-                if last:
-                    break
-        finally:
-            bar.close()
-            if tracker is not None:
-                tracker.close()
-        return saved
+        self._batches = iter(self.loader)
+
+    def advance(self, stop_number: int) -> tuple[dict[str, Tensor], int]:
+        """One step with the next micro-batches."""
+        return self.train_step(self._micro_batches(self._batches), stop_number)
+
+    def save(self) -> Path:
+        """Write the checkpoint of the present step."""
+        return self.state.save()
 
     def train_step(self, batches: list[Batch], stop_number: int = 0) -> tuple[dict[str, Tensor], int]:
         """One optimiser step over `grad_acc_step` micro-batches; returns its metrics and the number of the signal that
@@ -178,7 +138,7 @@ class Trainer:
     def _micro_batches(self, batches: Iterator[Batch]) -> list[Batch]:
         return list(itertools.islice(batches, self.config.train.optimizer.grad_acc_step))
 
-    def _report(self, tracker: Tracker, means: RunningMeans, bar: Any) -> None:
+    def report(self, tracker: Tracker, means: RunningMeans, bar: Any) -> None:
         """Logs, validation and samples where this step is due for them."""
         step, due = self.state.step, self.config.train.step
         end = step == due.total_step

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from dataset import Batch, UtteranceDataset, collate
 from model import AcousticModel, LossCounts, Losses, LossSums, ModelOutput, TrainingLoss
-from training.state import Precision
+from training.precision import Precision
 
 
 @dataclass(frozen=True)

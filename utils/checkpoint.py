@@ -48,11 +48,12 @@ def known_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def resolve_step(folder: Path, step: int | str) -> int:
-    """Turn "latest" into a number; raises UserError listing the known steps when there is no such checkpoint."""
+def resolve_step(folder: Path, step: int | str, script: str = "train.py") -> int:
+    """Turn "latest" into a number; raises UserError listing the known steps when there is no such checkpoint, and
+    naming the `script` that makes some where there is none."""
     steps = known_steps(folder)
     if not steps:
-        raise UserError(f"no checkpoint in {folder}; train first: python train.py --dataset NAME")
+        raise UserError(f"no checkpoint in {folder}; train first: python {script} --dataset NAME")
     if step == LATEST:
         return steps[-1]
     if step not in steps:
@@ -62,13 +63,19 @@ def resolve_step(folder: Path, step: int | str) -> int:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write atomically: a full disk or a kill leaves no half-written file and every older checkpoint as it was."""
+    """Write atomically, as `write_content`."""
     path = checkpoint_path(folder, checkpoint.step)
-    content = io.BytesIO()  # torch's own file writer may abort the process when the disk is full
-    torch.save({"format": FORMAT, **vars(checkpoint)}, content)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_content(path, {"format": FORMAT, **vars(checkpoint)})
     return path
+
+
+def write_content(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain data atomically: a full disk or a kill leaves no half-written file and every older one as
+    it was."""
+    written = io.BytesIO()  # torch's own file writer may abort the process when the disk is full
+    torch.save(content, written)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(written.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,0 +1,1 @@
+"""Training of vocoders: recordings, losses, discriminators, steps. `train_vocoder.py` is its command line."""

@@ -1,0 +1,58 @@
+"""True fundamental frequency of recordings, which the Fourier head's pulses follow while it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from errors import UserError
+
+STEP_SECONDS = 0.005
+FLOOR, CEILING = 60.0, 900.0  # Hz: screams of RAVDESS reach 800
+CHANNELS_IN_OCTAVE, ALLOWED_RANGE = 4.0, 0.15  # of DIO; its defaults lose loud, fast-moving voices
+
+
+@dataclass(frozen=True)
+class PitchTrack:
+    """f0[i] is that of time i * STEP_SECONDS."""
+
+    f0: npt.NDArray[np.float32]  # Hz; 0 = unvoiced
+    sampling_rate: int
+
+    def at(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Hz at these samples; interpolated between voiced neighbours, else the nearer one's; 0 beyond the ends."""
+        position = samples / (self.sampling_rate * STEP_SECONDS)
+        before = np.floor(position).astype(np.int64)
+        share = (position - before).astype(np.float32)
+        left, right = self._take(before), self._take(before + 1)
+        both = (left > 0) & (right > 0)
+        between = np.exp((1 - share) * np.log(np.where(both, left, 1.0)) + share * np.log(np.where(both, right, 1.0)))
+        return np.where(both, between, np.where(share < 0.5, left, right)).astype(np.float32)
+
+    def _take(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        inside = (index >= 0) & (index < len(self.f0))
+        return np.where(inside, self.f0[np.clip(index, 0, len(self.f0) - 1)], 0.0).astype(np.float32)
+
+
+def track(wav: npt.NDArray[np.float32], sampling_rate: int) -> PitchTrack:
+    """DIO (Morise et al. 2009), refined by StoneMask, of wav [samples]. Raises UserError without pyworld."""
+    try:
+        import pyworld
+    except ImportError as error:
+        raise UserError(
+            "the Fourier head learns pitch from pyworld, which is not installed: pip install pyworld-prebuilt, or keep "
+            "the pitch of the weights it starts from (--set vocoder.loss.pitch=0 --initialise FILE)"
+        ) from error
+    samples = wav.astype(np.float64)
+    f0, times = pyworld.dio(
+        samples,
+        sampling_rate,
+        f0_floor=FLOOR,
+        f0_ceil=CEILING,
+        channels_in_octave=CHANNELS_IN_OCTAVE,
+        frame_period=1000 * STEP_SECONDS,
+        allowed_range=ALLOWED_RANGE,
+    )
+    return PitchTrack(pyworld.stonemask(samples, f0, times, sampling_rate).astype(np.float32), sampling_rate)
