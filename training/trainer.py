@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from acoustic import mel_centres
 from config import Config
 from dataset import Batch, collate
 from model import LossCounts, Losses, TrainingLoss, learning_rate
 from training.loop import Loop, RunningMeans, Schedule
 from training.precision import Precision, step_seed
 from training.processes import Process
+from training.reference_augmentation import ReferenceAugmenter
 from training.samples import SampleWriter
 from training.signals import ignore_in_worker
 from training.state import TrainState
@@ -50,6 +52,9 @@ class Trainer(Loop):
         if config.train.compile != "none":
             mode = None if config.train.compile == "default" else config.train.compile
             self.model = torch.compile(self._distributed, mode=mode, dynamic=False)  # type: ignore[assignment]
+        self._augmenter = ReferenceAugmenter(
+            config.train.emotion.augment, mel_centres(config.preprocess), config.train.pad_multiple[0]
+        )
         self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due
         self.loader: DataLoader[Batch] = DataLoader(
             self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
@@ -88,7 +93,11 @@ class Trainer(Loop):
         state, process = self.state, self.process
         question = process.ask_to_stop(stop_number)
         torch.manual_seed(step_seed(self.config.train.seed, state.step, process.rank))
-        batches = [batch.to(process.device) for batch in batches]
+        changes = [self._augmenter.draw(batch.mel_lengths) for batch in batches]
+        batches = [
+            change(batch.to(process.device)) if change else batch.to(process.device)
+            for batch, change in zip(batches, changes, strict=True)
+        ]
         rate = self._set_learning_rate()
         stacked = [LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked() for batch in batches]
         counts = LossCounts.from_stacked(process.sum(torch.stack(stacked).sum(0)))
