@@ -1,5 +1,6 @@
 # make setup   install everything into .venv (does nothing when it is up to date)
-# make demo    the whole pipeline on a small generated corpus; CORPUS=/path/to/RAVDESS takes real recordings
+# make demo    speak one sentence in every emotion with the weights that ship: under a minute after installation
+# make pipeline  from recordings to speech on a small generated corpus; CORPUS=/path/to/RAVDESS takes real ones
 # make test    lint, types, tests; sets up what it needs
 # make test-slow  the tests that take minutes
 # make bench   what everything costs, one table in output/bench/; BENCH="--only step" takes options of benchmark.py
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 CORPUS ?=
 BENCH ?=
 
-.PHONY: setup setup-dev demo bench test test-slow lint format clean
+.PHONY: setup setup-dev demo pipeline bench test test-slow lint format clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -30,7 +31,11 @@ $(VENV)/.dev: requirements.txt requirements-cluster.txt requirements-dev.txt | $
 	@touch $(VENV)/.runtime $@
 
 demo: setup
-	$(BIN)/python demo.py $(if $(CORPUS),--corpus "$(CORPUS)")
+	@test -z "$(CORPUS)" || { echo "error: CORPUS belongs to make pipeline; make demo speaks with the weights that ship" >&2; exit 2; }
+	$(BIN)/python demo.py
+
+pipeline: setup
+	$(BIN)/python pipeline.py $(if $(CORPUS),--corpus "$(CORPUS)")
 
 bench: setup
 	$(BIN)/python benchmark.py $(BENCH)

@@ -1,110 +1,80 @@
-"""The whole pipeline, from recordings to emotional speech, in a few minutes.
+"""Hear it: one sentence in every emotion, by a woman and by a man, with the weights that ship.
 
-    python demo.py                            # a small generated corpus (data/Sample)
-    python demo.py --corpus /path/to/RAVDESS  # the real one: the folder that holds Actor_01, Actor_02, …
+    python demo.py
+    python demo.py --text "Dogs are sitting by the door" --speakers Actor_05 Actor_12
 
-prepare_align -> align -> preprocess -> a short training -> synthesize, by label and by reference. What is finished
-already is not done again. This is a demonstration of the path, not of the quality that longer training reaches.
+No data and no training are needed. Writes a wav for every speaker and emotion, and one picture for every speaker, to
+output/demo/. The whole way from recordings to speech is pipeline.py.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, positive_int, run
+from utils.cli import Parser, add_config_flags, run
+from utils.stages import stage
 
-ROOT = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from config import Config
+
 TEXT = "Kids are talking by the door"
-STEPS = {"Sample": 1000, "RAVDESS": 800}  # what fits into six minutes on two cores
+OUTPUT = Path("output/demo")
 
 
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
-    parser.add_argument("--corpus", metavar="DIR", help="RAVDESS's folder; without it a sample corpus is generated")
-    known = ", ".join(f"{steps} for {dataset}" for dataset, steps in STEPS.items())
-    parser.add_argument("--steps", type=positive_int, help=f"training steps (default: {known})")
+    add_config_flags(parser, default="RAVDESS")
+    parser.add_argument("--text", default=TEXT, help=f"what to say (default: {TEXT})")
+    parser.add_argument(
+        "--speakers", nargs="+", metavar="NAME", help="of the training data (default: the first woman, the first man)"
+    )
+    parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help=f"default: {OUTPUT}")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run every stage; stop at the first that fails, with its exit code."""
+    """Every speaker, every emotion."""
     args = build_parser().parse_args(argv)
-    dataset = "RAVDESS" if args.corpus else "Sample"
-    # a folder of its own: the demo's short training must not stand in the way of a real one
-    settings = [
-        f"train.path.ckpt_path=output/demo/ckpt/{dataset}",
-        f"train.path.log_path=output/demo/log/{dataset}",
-        f"train.path.result_path=output/demo/result/{dataset}",
-    ]
     begin = time.monotonic()
-    if args.corpus:
-        settings.append(f"preprocess.path.corpus_path={Path(args.corpus).resolve()}")
-    else:
-        stage("a corpus of generated speech", ["make_sample_corpus.py"])
-    common = ["--dataset", dataset, *(part for setting in settings for part in ("--set", setting))]
-    stage("recordings to 22,050 Hz", ["prepare_align.py", *common])
-    stage("forced alignment", ["align.py", *common])
-    stage("features", ["preprocess.py", *common])
-    train(args.steps or STEPS[dataset], dataset, common)
-    results = speak(dataset, common)
+    from config import load_config
+
+    speakers = args.speakers or choose_speakers(load_config(args.dataset, args.overrides))
+    output = args.output.resolve()
+    common = ["--dataset", args.dataset, *(part for override in args.overrides for part in ("--set", override))]
+    common += ["--restore_step", "pretrained", "--mode", "single", "--text", args.text, "--emotion_id", "all"]
+    for speaker in speakers:
+        flags = ["--speaker_id", speaker, "--name", speaker, "--output", str(output)]
+        stage(f"{speaker}, every emotion", ["synthesize.py", *common, *flags])
+    pictures = ", ".join(str(args.output / f"{speaker}.png") for speaker in speakers)
     print(
-        f"\nDone in {time.monotonic() - begin:.0f} s. Listen: {results}/*.wav\n"
-        f"Look: {results}/by_label.png (one sentence in every emotion)\n"
-        f"Next: train longer with python train.py --dataset {dataset}, or read README.md about data and options"
+        f"\nDone in {time.monotonic() - begin:.0f} s. Listen: {args.output}/*.wav\nLook: {pictures}\n"
+        'Next: python synthesize.py --mode single --text "…" --speaker_id Actor_01 --emotion_id happy\n'
+        "How such weights come about: make pipeline"
     )
     return 0
 
 
-def train(steps: int, dataset: str, common: list[str]) -> None:
-    """A short training: a fast warm-up, no samples in between. An interrupted one goes on where it was."""
-    from utils.checkpoint import known_steps
+def choose_speakers(config: Config) -> list[str]:
+    """The first woman and the first man among the speakers of the shipped weights; without knowing, the first two.
 
-    settings = {"total_step": steps, "log_step": 20, "val_step": 100, "synth_step": steps, "save_step": 100}
-    short = [part for key, value in settings.items() for part in ("--set", f"train.step.{key}={value}")]
-    short += ["--set", "train.optimizer.warm_up_step=200"]
-    begun = known_steps(Path(f"output/demo/ckpt/{dataset}"))
-    resume = ["--restore_step", "latest"] if begun else []
-    stage(f"training, {steps} steps", ["train.py", *common, *short, *resume])
+    Raises UserError that says what to run instead where no weights ship.
+    """
+    from utils.shipped import read_training, shipped_folder
 
-
-def speak(dataset: str, common: list[str]) -> str:
-    """Every emotion by label, and one taken from a recording; returns the result folder."""
-    from utils.metadata import read_metadata
-
-    entries = read_metadata(Path(f"preprocessed_data/{dataset}/val.txt"))
-    reference = next((entry for entry in entries if entry.emotion == "angry"), entries[0])
-    others = [entry.speaker for entry in entries if entry.speaker != reference.speaker]
-    speaker = min(others, default=reference.speaker)
-    results = f"output/demo/result/{dataset}"
-    single = ["synthesize.py", *common, "--restore_step", "latest", "--mode", "single", "--text", TEXT]
-    single += ["--speaker_id", speaker, "--output", results]
-    stage(f"{speaker} speaks, emotion by label", [*single, "--emotion_id", "all", "--name", "by_label"])
-    wav = f"raw_data/{dataset}/{reference.speaker}/{reference.name}.wav"
-    stage(f"{speaker} speaks, emotion from {reference.name}", [*single, "--ref_audio", wav, "--name", "by_reference"])
-    return results
-
-
-def stage(title: str, command: list[str]) -> None:
-    """Run one script; its failure ends the demo with its exit code."""
-    print(f"\n=== {title}: python {' '.join(command)}", flush=True)
-    begin = time.monotonic()
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:  # the script has had it, too: let it save and end
-        process.wait()
-        raise
-    if code == 2:
-        raise UserError(f"{command[0]} stopped, see the line above; mend it and run the same command again")
-    if code:
-        sys.exit(code if code > 0 else 128 - code)
-    print(f"=== {time.monotonic() - begin:.1f} s", flush=True)
+    folder = shipped_folder(config)
+    if not folder.is_dir():
+        raise UserError(
+            f"there are no shipped weights in {folder}; run the whole way from recordings to speech instead: "
+            "make pipeline (python pipeline.py), a few minutes; or make them from a checkpoint: python export.py --help"
+        )
+    speakers = read_training(folder)["data"]["speakers"]
+    found = [next((name for name in speakers if speakers[name]["sex"] == sex), None) for sex in ("female", "male")]
+    return [name for name in found if name is not None] if all(found) else list(speakers)[:2]
 
 
 if __name__ == "__main__":

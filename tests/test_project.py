@@ -15,6 +15,7 @@ from tests.processes import ENVIRONMENT, command
 LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
+    "pipeline", "export",
     "benchmark",
 }  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "learned_alignment", "errors"}
@@ -30,6 +31,7 @@ ALLOWED = {
     "downloads": {"utils"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},
     "learned_alignment": {"config", "text", "audio", "utils", "model", "acoustic", "preprocessor"},
+    "shipping": {"config", "utils", "model", "acoustic", "hifigan", "vocoder", "preprocessor"},
     "training": {"config", "text", "utils", "model", "dataset", "acoustic", "vocoder"},
     "evaluation": {"utils", "model", "dataset"},
     "synthesis": {"config", "text", "audio", "utils", "dataset", "acoustic", "vocoder"},
@@ -117,12 +119,13 @@ def test_help_is_quick_and_shows_commands(script):
     assert min(times) < 1.0
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS - {"demo", "make_sample_corpus", "benchmark"}))
+@pytest.mark.parametrize("script", sorted(SCRIPTS - {"demo", "pipeline", "make_sample_corpus", "benchmark"}))
 def test_an_unknown_flag_or_dataset_is_one_line_and_code_2(script):
     for arguments in (["--dataset", "RAVDESS", "--nonsense"], ["--dataset", "../RAVDESS"]):
         rest = {
             "synthesize": ["--restore_step", "1", "--mode", "batch", "--source", "x"],
             "evaluate": ["--restore_step", "1"],
+            "export": ["--restore_step", "1"],
         }
         result = subprocess.run(
             command(f"{script}.py", *arguments, *rest.get(script, [])),

@@ -1,0 +1,1 @@
+"""What stands behind export.py: a checkpoint becomes a folder that speaks by itself (its layout: utils/shipped.py)."""

@@ -1,0 +1,149 @@
+"""training.json: where the weights come from, as far as files can tell; and the evaluation report."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from config import Config, known_datasets, load_config
+from errors import UserError
+from preprocessor.corpus import get_corpus
+from utils.files import read_json, write_text
+from utils.shipped import ROOT
+from utils.weights import SAFETENSORS, load_content
+
+POINTS = 40  # of each curve
+REPORT = "evaluation"
+# an absolute path of some machine, up to its last name; the slashes of a URL or of "and/or" do not begin one
+MACHINE_PATH = re.compile(r"(?<![\w./:~-])/(?:[\w.+~-]+/)+(?=[\w.+~-])")
+
+
+def training_facts(config: Config, trained: Config, checkpoint: Path, step: int) -> dict[str, Any]:
+    """Step, data, curves and versions of the run that wrote `checkpoint`; what no file tells is left out.
+
+    `trained` is the configuration in the checkpoint; `config` says where data and logs lie.
+    """
+    optimizer = trained.train.optimizer
+    return {
+        "dataset": trained.dataset,
+        "step": step,
+        "seed": trained.train.seed,
+        "batch_size": optimizer.batch_size * optimizer.grad_acc_step,
+        "checkpoint_sha256": digest(checkpoint),
+        "data": data_facts(config, trained),
+        "curves": {split: curves(Path(config.train.path.log_path) / split, step) for split in ("val", "train")},
+        "versions": versions(),
+    }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def versions() -> dict[str, str | None]:
+    """Of what exported; `commit` is the project's, None outside a repository."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or None
+    except OSError:
+        commit = None
+    return {"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy"), "commit": commit}
+
+
+def data_facts(config: Config, trained: Config) -> dict[str, Any]:
+    """The corpora, and from the preprocessed data what was heard and by whom; that part is {} where it is gone."""
+    names = trained.preprocess.datasets or [trained.dataset]
+    kinds = [load_config(name).preprocess.corpus for name in names if name in known_datasets()]
+    abouts = [get_corpus(kind).about for kind in dict.fromkeys(kinds)]
+    corpora = [{"title": about.title, "home": about.home, "licence": about.licence} for about in abouts]
+    root = Path(config.preprocess.path.preprocessed_path)
+    if not (root / "stats.json").is_file():
+        return {"corpora": corpora, "speakers": {}}
+    stats = read_json(root / "stats.json", "preprocess.py")
+    sexes = speaker_sexes(root / "speaker-info.txt")
+    return {
+        "corpora": corpora,
+        **{key: stats[key] for key in ("utterances", "train", "val", "hours", "emotions") if key in stats},
+        "speakers": {
+            name: {"utterances": count, "sex": sexes.get(name)} for name, count in stats.get("speakers", {}).items()
+        },
+    }
+
+
+def speaker_sexes(path: Path) -> dict[str, str]:
+    """Speaker -> "male" or "female", for those of whom speaker-info.txt ("Actor_01|M" per line) says it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    words = {"M": "male", "F": "female"}
+    pairs = (line.split("|")[:2] for line in lines if "|" in line)
+    return {name: words[letter] for name, letter in pairs if letter in words}
+
+
+def curves(folder: Path, step: int) -> dict[str, Any]:
+    """Tag -> last and best value of a TensorBoard log up to `step`, and up to POINTS points in between."""
+    if not folder.is_dir():
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={SCALARS: 0})
+    events.Reload()
+    found = {}
+    for tag in sorted(events.Tags()[SCALARS]):
+        points = [(event.step, round(event.value, 6)) for event in events.Scalars(tag) if event.step <= step]
+        if points:
+            choose = max if "accuracy" in tag else min
+            best = choose(points, key=lambda point: point[1])
+            found[tag] = {"last": points[-1], "best": best, "points": thinned(points)}
+    return found
+
+
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS of them, evenly spread, the first and the last included."""
+    if len(points) <= POINTS:
+        return list(points)
+    return [points[round(index * (len(points) - 1) / (POINTS - 1))] for index in range(POINTS)]
+
+
+def find_report(given: Path | None, dataset: str, step: int) -> Path | None:
+    """The folder with the evaluation's report.md: `given`, or where evaluate.py puts it; None where there is none.
+
+    Raises UserError where `given` holds no report.
+    """
+    if given is not None:
+        if not (given / "report.md").is_file():
+            raise UserError(f"{given} holds no report.md; run evaluate.py, or leave out --evaluation")
+        return given
+    usual = Path("output/eval") / dataset / str(step)
+    return next((folder for folder in (usual / "val", usual) if (folder / "report.md").is_file()), None)
+
+
+def copy_report(source: Path, folder: Path) -> None:
+    """Text and pictures of a report into `folder`/evaluation; paths of this machine lose their folders."""
+    target = folder / REPORT
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.suffix in (".md", ".json"):
+            try:
+                write_text(target / path.name, MACHINE_PATH.sub("", path.read_text(encoding="utf-8")))
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path} is not UTF-8 text; make it again with evaluate.py") from error
+        elif path.suffix in (".png", ".svg"):
+            shutil.copyfile(path, target / path.name)
+
+
+def vocoder_facts(source: Path, name: str, parameters: int) -> dict[str, Any]:
+    """Name, size and file, and what the checkpoint says of its own training as far as that is a number or a word."""
+    content = {} if source.suffix == SAFETENSORS else load_content(source)
+    told = {key: content.get(key) for key in ("step", "steps", "dataset")} if isinstance(content, dict) else {}
+    known = {key: value for key, value in told.items() if type(value) in (int, str)}
+    return {"name": name, "parameters": parameters, "file": source.name, "sha256": digest(source), **known}
