@@ -3,6 +3,7 @@
     python train.py --dataset RAVDESS                              # CPU, one GPU, or every visible GPU
     python train.py --dataset RAVDESS --use_amp                    # bfloat16, or float16 with loss scaling
     python train.py --dataset RAVDESS --restore_step latest        # go on exactly where a run stopped
+    python train.py --dataset RAVDESS --restore_step pretrained    # go on from the weights that ship
     python train.py --dataset RAVDESS --set train.optimizer.batch_size=16
     torchrun --nproc_per_node 4 train.py --dataset RAVDESS         # the same, started by torchrun (several nodes, too)
 
@@ -43,11 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from text import check_languages
     from training.processes import launch
     from training.start import Commands, starting_step
+    from utils.shipped import PRETRAINED, import_checkpoint
 
     config = load_config(args.dataset, args.overrides)
     check_languages(config.preprocess.preprocessing.text.languages)
     folder = Path(config.train.path.ckpt_path)
-    start = starting_step(folder, args.restore_step, args.from_scratch)
+    shipped = args.restore_step == PRETRAINED
+    start = import_checkpoint(config) if shipped else starting_step(folder, args.restore_step, args.from_scratch)
     commands = Commands.of("train.py", sys.argv[1:] if argv is None else argv)
     advice = partial(commands.advice, folder)
     timeout = config.train.distributed_timeout

@@ -71,7 +71,7 @@ class TrainState:
             ):
                 check_same(path, name, saved, own)
         load_weights(self.model, content.model, path)
-        if content.config is not None:
+        if content.config is not None and content.optimizer:  # shipped weights come without an optimiser's state
             try:
                 self.optimizer.load_state_dict(content.optimizer)
             except (ValueError, KeyError) as error:

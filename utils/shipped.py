@@ -12,13 +12,14 @@ Nothing in it is a pickle, and what is read is first compared with its digest.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from config import Config
+from config import Config, from_dict
 from errors import UserError
 from utils.checkpoint import Checkpoint, checkpoint_path, known_steps, read_checkpoint, write_checkpoint
 from utils.weights import SAFETENSORS, read_checked, read_safetensors
@@ -73,7 +74,13 @@ def import_checkpoint(config: Config) -> int:
     Raises UserError where `config.train.path.ckpt_path` holds checkpoints of another run.
     """
     folder, source = Path(config.train.path.ckpt_path), shipped_folder(config)
+    if not source.is_dir():
+        raise UserError(f"there are no shipped weights in {source}; leave out --restore_step to train from the start")
     content = read_shipped(source)
+    if content.config is None:
+        raise UserError(f"{source / CONFIG} holds no configuration; {REMEDY}")
+    # keys that came later, with what they are by default
+    content = replace(content, config=from_dict(content.config, str(source / CONFIG)).to_dict())
     steps = known_steps(folder)
     if steps == [content.step] and not read_checkpoint(checkpoint_path(folder, content.step)).optimizer:
         return content.step  # here already: a process beside this one, or an earlier attempt
