@@ -16,14 +16,14 @@ from vocoder_training.losses import Stft
 class ResolutionDiscriminator(Discriminator):
     """Sees a magnitude spectrogram as an image; one per resolution (UnivNet, Jang et al. 2021, arXiv 2106.07889).
 
-    Strides are over frequency, as in EnCodec's: on a CPU a tenth of the arithmetic, since they come sooner.
+    Strides are over frequency, and 3 instead of 2 over time: a tenth of the arithmetic.
     """
 
     def __init__(self, resolution: Sequence[int], channels: int) -> None:
         super().__init__()
         self.analysis = Stft(*resolution)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(1 if index == 0 else channels, channels, (3, 9), (1, 2), (1, 4)))
+            weight_norm(nn.Conv2d(1 if index == 0 else channels, channels, (3, 9), (1, 3), (1, 4)))
             for index in range(4)
         )
         self.layers.append(weight_norm(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1))))

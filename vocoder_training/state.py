@@ -53,7 +53,7 @@ class VocoderState:
         if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
             raise UserError(f"{path} is no state of vocoder training that this version can go on from")
         saved, own = content["config"]["vocoder"], self.config.to_dict()["vocoder"]
-        check_same(path, "vocoder", *({key: values[key] for key in SAME} for values in (saved, own)))
+        check_same(path, "vocoder", {key: saved[key] for key in SAME}, {key: own[key] for key in SAME})
         try:
             self.trainee.generator.load_state_dict(content["generator"])
             self.jury.load_state_dict(content["discriminators"])
