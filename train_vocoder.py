@@ -5,6 +5,7 @@
     python train_vocoder.py --dataset RAVDESS --restore_step latest        # go on exactly where a run stopped
     python train_vocoder.py --dataset RAVDESS --initialise generator.pth.tar
     python train_vocoder.py --dataset RAVDESS --set vocoder.adversarial_from_step=0
+    python train_vocoder.py --dataset RAVDESS --restore_step latest --finetune_from_step 20000
     torchrun --nproc_per_node 4 train_vocoder.py --dataset RAVDESS --use_amp
 
 Needs what prepare_align.py and preprocess.py make: recordings, train.txt, val.txt. Training states go to
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, add_training_flags, check_training_flags, run
+from utils.cli import Parser, add_config_flags, add_training_flags, check_training_flags, restore_step, run
 
 if TYPE_CHECKING:
     from config import Config
@@ -40,6 +41,7 @@ class Wish:
     use_amp: bool
     start: int | None  # checkpoint to go on from
     initial: Path | None  # weights to begin with
+    finetune: int | str | None  # checkpoint of the acoustic model whose mels to learn from
     onward: str  # the command that goes on, but for --restore_step
 
 
@@ -50,6 +52,12 @@ def build_parser() -> Parser:
     add_training_flags(parser, "vocoder.optimizer.amp_dtype")
     parser.add_argument(
         "--initialise", type=Path, metavar="FILE", help="begin with a generator's weights instead of random ones"
+    )
+    parser.add_argument(
+        "--finetune_from_step",
+        type=restore_step,
+        metavar="STEP",
+        help='learn from the mels that this checkpoint of train.py (or "latest") predicts, not from the recordings\'',
     )
     return parser
 
@@ -68,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(config.vocoder.path.ckpt_path)
     start = starting_step(folder, args.restore_step, args.from_scratch, "train_vocoder.py")
     commands = Commands.of("train_vocoder.py", sys.argv[1:] if argv is None else argv, only_at_start=["--initialise"])
-    wish = Wish(args.use_amp, start, args.initialise, commands.onward)
+    wish = Wish(args.use_amp, start, args.initialise, args.finetune_from_step, commands.onward)
     timeout, advice = config.vocoder.distributed_timeout, partial(commands.advice, folder)
     return launch(work, args.device, config, wish, timeout=timeout, advice=advice)
 
@@ -88,7 +96,12 @@ def work(process: Process, config: Config, wish: Wish) -> int:
         "the digest of configuration and utterances", digest(config.to_dict(), [root / name for name in METADATA])
     )
     with StopSignal() as stop:
-        trainer = VocoderTrainer(config, find_data(config), process, wish.use_amp, wish.start, wish.initial)
+        data = find_data(config)
+        if wish.finetune is not None:
+            from vocoder_training.predicted import with_predicted_mels
+
+            data = with_predicted_mels(data, config, wish.finetune, process.device, process.is_first)
+        trainer = VocoderTrainer(config, data, process, wish.use_amp, wish.start, wish.initial)
         if process.is_first:
             if wish.start is None:
                 move_aside(Path(config.vocoder.path.ckpt_path))
@@ -105,10 +118,12 @@ def work(process: Process, config: Config, wish: Wish) -> int:
 def _announce(trainer: VocoderTrainer) -> None:
     state, process, settings = trainer.state, trainer.process, trainer.settings
     sizes = [sum(each.numel() for each in module.parameters()) for module in (state.trainee, state.jury)]
+    predicted = " on predicted mels" if trainer.data.train_mels is not None else ""
     print(
         f"{settings.architecture}: {sizes[0]:,} parameters, discriminators {sizes[1]:,} from step "
         f"{settings.adversarial_from_step}, on {process.world} x {process.device.type} ({trainer.precision.name}); "
-        f"{len(trainer.data.train)} utterances to train, {len(trainer.data.val)} to validate; from step {state.step}"
+        f"{len(trainer.data.train)} utterances to train{predicted}, {len(trainer.data.val)} to validate; "
+        f"from step {state.step}"
     )
 
 

@@ -96,6 +96,8 @@ def new_trainee(config: Config) -> Trainee:
                 f"{mel['hop_size']}; choose --set vocoder.architecture=fourier"
             )
         return HifiganTrainee(architecture)
+    if mel["win_size"] != mel["n_fft"]:
+        raise UserError("the Fourier head needs preprocessing.stft.win_length equal to filter_length")
     try:
         numbers = {key: value for key, value in mel.items() if key != "win_size"}
         sized = replace(fourier.VERSIONS[name], **numbers)
