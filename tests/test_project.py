@@ -16,7 +16,7 @@ LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
     "pipeline", "export",
-    "benchmark",
+    "benchmark", "train_vocoder",
 }  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "learned_alignment", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.
@@ -33,6 +33,9 @@ ALLOWED = {
     "learned_alignment": {"config", "text", "audio", "utils", "model", "acoustic", "preprocessor"},
     "shipping": {"config", "utils", "model", "acoustic", "hifigan", "vocoder", "preprocessor"},
     "training": {"config", "text", "utils", "model", "dataset", "acoustic", "vocoder"},
+    "vocoder_training": {
+        "config", "audio", "utils", "hifigan", "fourier", "dataset", "acoustic", "preprocessor", "training",
+    },  # fmt: skip
     "evaluation": {"utils", "model", "dataset"},
     "synthesis": {"config", "text", "audio", "utils", "dataset", "acoustic", "vocoder"},
 }
