@@ -5,8 +5,8 @@
     for wav in vocoder.stream(mel):  # piece by piece, the first one early
         play(wav)
 
-HiFi-GAN and MelGAN count frames from half a hop later than our centred front end does: their waveforms lag by 128
-samples, 6 ms.
+HiFi-GAN and MelGAN, as published, count frames from half a hop later than our centred front end does: their waveforms
+lag by 128 samples, 6 ms.
 
 Checkpoints are foreign files: they are read with `weights_only=True`, so that nothing in them runs, and must fit the
 generator exactly.
@@ -14,9 +14,8 @@ generator exactly.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import fourier
 import hifigan
 import melgan
 from audio.griffin_lim import griffin_lim
@@ -32,7 +32,16 @@ from config import Config
 from errors import UserError
 from utils.pieces import in_pieces
 from utils.shipped import shipped_vocoder
-from utils.weights import fill, fold_weight_norm, misfits, read_state
+from utils.weights import fill, fold_weight_norm, read_state
+from vocoder_weights import (
+    NO_WEIGHTS,
+    check_mel,
+    find_checkpoint,
+    fourier_architecture,
+    hifigan_architecture,
+    published,
+    skeleton_of,
+)
 
 ROOT = Path(__file__).resolve().parent
 # Loudest bin, log magnitude, of speech whose samples peak at 0.95 (median of 60 RAVDESS recordings). The published GANs
@@ -43,23 +52,6 @@ CHUNK = 1000  # frames vocoded at once, 12 s: bounds the memory of long utteranc
 # Frames of a stream's pieces: 0.5 s at first, each later one twice as long, up to 1.9 s. A pipe holds 1.5 s of samples:
 # while a player empties it, a slow vocoder has time for another piece, not for 12 s.
 FIRST_PIECE, LARGEST_PIECE = 40, 160
-NO_WEIGHTS = "or choose --set model.vocoder.model=Griffin-Lim, which needs no weights"
-
-_HIFIGAN_SOURCE = "the pretrained models of github.com/jik876/hifi-gan (folder {}: its generator and config.json)"
-_MELGAN_SOURCE = "github.com/descriptinc/melgan-neurips (mel2wav/models/{}.pt)"
-# (config.model.vocoder.model, .speaker) -> names under the project's root, the first found wins; where they come from
-PUBLISHED: Mapping[tuple[str, str], tuple[tuple[str, ...], str]] = {
-    ("HiFi-GAN", "LJSpeech"): (
-        ("hifigan/generator_LJSpeech.pth.tar", "hifigan/generator_LJSpeech.pth.tar.zip"),
-        _HIFIGAN_SOURCE.format("LJ_V3, or LJ_V1"),
-    ),
-    ("HiFi-GAN", "universal"): (
-        ("hifigan/generator_universal.pth.tar", "hifigan/generator_universal.pth.tar.zip"),
-        _HIFIGAN_SOURCE.format("UNIVERSAL_V1"),
-    ),
-    ("MelGAN", "LJSpeech"): (("melgan/linda_johnson.pt",), _MELGAN_SOURCE.format("linda_johnson")),
-    ("MelGAN", "universal"): (("melgan/multi_speaker.pt",), _MELGAN_SOURCE.format("multi_speaker")),
-}
 
 
 @dataclass(frozen=True)
@@ -117,15 +109,22 @@ def load_vocoder(config: Config, device: torch.device) -> Vocoder:
     if kind == "auto":
         shipped = shipped_vocoder(config)
         given = str(shipped) if given is None and shipped is not None else given
-        at_hand = given is not None or _published("HiFi-GAN", settings.speaker) is not None
+        at_hand = given is not None or published("HiFi-GAN", settings.speaker) is not None
         kind = "HiFi-GAN" if at_hand else "Griffin-Lim"
     if kind == "Griffin-Lim":
         return _griffin_lim(config, device)
-    path = _checkpoint(kind, settings.speaker, given)
-    return _hifigan(path, config, device) if kind == "HiFi-GAN" else _melgan(path, config, device)
+    path = find_checkpoint(kind, settings.speaker, given)
+    if kind == "MelGAN":
+        return _melgan(path, config, device)
+    architecture = fourier_architecture(path)
+    if kind == "Fourier" and architecture is None:
+        raise UserError(f"{path}: no JSON beside it says that it is a Fourier generator; fetch that, too, {NO_WEIGHTS}")
+    if architecture is not None and (kind == "Fourier" or settings.model == "auto"):
+        return _fourier(path, architecture, config, device)
+    return _hifigan(path, config, device)
 
 
-# ------------------------------------------------------------------------------------------------- the three kinds
+# ------------------------------------------------------------------------------------------------- the four kinds
 
 
 def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
@@ -147,13 +146,27 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
     return Vocoder(f"Griffin-Lim, {iterations} iterations", stft.hop_length, device, generate)
 
 
+def _fourier(path: Path, architecture: fourier.Architecture, config: Config, device: torch.device) -> Vocoder:
+    check_mel(config, architecture.mel, str(path))
+    with torch.device("meta"):
+        generator = fourier.Generator(architecture)
+    fill(generator, read_state(path, "generator"), path, device)
+    context, hop_length = generator.context, architecture.hop_length
+
+    def generate(mel: Tensor, first: int, largest: int) -> Iterator[Tensor]:
+        sources = generator.sources(mel.T[None])  # of the whole utterance: its pulses must fit together
+        return in_pieces(generator.render, sources, context, hop_length, first, largest)
+
+    return Vocoder(f"Fourier ({path})", hop_length, device, generate)
+
+
 def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
     state = fold_weight_norm(read_state(path, "generator"))
-    architecture, mel, source = _architecture(path, state)
+    architecture, mel, source = hifigan_architecture(path, state)
     # The weights themselves tell the bands and the hop; what no config says is as published.
     told = {"num_mels": architecture.num_mels, "hop_size": architecture.hop_length}
-    _check_mel(config, {**hifigan.PUBLISHED_MEL, **mel, **told}, source)
-    generator = _skeleton(architecture)
+    check_mel(config, {**hifigan.PUBLISHED_MEL, **mel, **told}, source)
+    generator = skeleton_of(architecture)
     fill(generator, state, path, device)
     if device.type == "cpu":
         generator.channels_last()
@@ -167,7 +180,7 @@ def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
 
 def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:
     state = fold_weight_norm(read_state(path, "generator"))
-    _check_mel(config, melgan.PUBLISHED_MEL, str(path))
+    check_mel(config, melgan.PUBLISHED_MEL, str(path))
     with torch.device("meta"):
         skeleton = melgan.Generator()
     generator = fill(skeleton, state, path, device)
@@ -180,88 +193,3 @@ def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:
             yield wav[:samples]
 
     return Vocoder(f"MelGAN ({path})", melgan.Generator.hop_length, device, generate, lifts_quiet=True)
-
-
-# ------------------------------------------------------------------------------------------- which file, which mels
-
-
-def _published(kind: str, speaker: str) -> Path | None:
-    names, _ = PUBLISHED[kind, speaker]
-    return next((ROOT / name for name in names if (ROOT / name).is_file()), None)
-
-
-def _checkpoint(kind: str, speaker: str, given: str | None) -> Path:
-    if given is not None:
-        if not Path(given).is_file():
-            raise UserError(f"no {kind} checkpoint at {given} (model.vocoder.checkpoint)")
-        return Path(given)
-    found = _published(kind, speaker)
-    if found is None:
-        names, source = PUBLISHED[kind, speaker]
-        raise UserError(
-            f"no {kind} weights at {names[0]}{' (or .zip)' if len(names) > 1 else ''}: "
-            f"get them from {source} and save them under that name, {NO_WEIGHTS}"
-        )
-    return found
-
-
-def _check_mel(config: Config, trained_on: Mapping[str, float | None], source: str) -> None:
-    """Raise UserError unless the vocoder was trained on the mels that config.preprocess makes."""
-    values = config.preprocess.preprocessing
-    nyquist = values.audio.sampling_rate / 2
-    ours: dict[str, tuple[str, float]] = {
-        "num_mels": ("mel.n_mel_channels", values.mel.n_mel_channels),
-        "n_fft": ("stft.filter_length", values.stft.filter_length),
-        "hop_size": ("stft.hop_length", values.stft.hop_length),
-        "win_size": ("stft.win_length", values.stft.win_length),
-        "sampling_rate": ("audio.sampling_rate", values.audio.sampling_rate),
-        "fmin": ("mel.mel_fmin", values.mel.mel_fmin),
-        "fmax": ("mel.mel_fmax", nyquist if values.mel.mel_fmax is None else values.mel.mel_fmax),
-    }
-    wrong = []
-    for key, (name, value) in ours.items():
-        wanted = nyquist if trained_on[key] is None else trained_on[key]
-        if value != wanted:
-            wrong.append(f"preprocessing.{name} is {value:g}, the vocoder's {key} is {wanted:g}")
-    if wrong:
-        raise UserError(
-            f"{source} was trained on other mel spectrograms: {'; '.join(wrong)}; change either, {NO_WEIGHTS}"
-        )
-
-
-def _architecture(path: Path, state: Mapping[str, Tensor]) -> tuple[hifigan.Architecture, dict[str, float | None], str]:
-    """The architecture of the weights in `path`, its config's mel settings ({} without one), and who says so.
-
-    Several generators may share a folder: of the config JSONs in it, the first one counts that fits the weights.
-    """
-    named = [path.parent / f"{path.name.split('.')[0]}.json", path.parent / "config.json"]
-    others = [file for file in sorted(path.parent.glob("config*.json")) if file not in named]
-    for file in (*named, *others):
-        if file.is_file():
-            architecture, mel = _read_config(file)
-            if not misfits(_skeleton(architecture), state):
-                return architecture, mel, f"{path} ({file.name})"
-    try:
-        return hifigan.infer_architecture({name: weight.shape for name, weight in state.items()}), {}, str(path)
-    except ValueError as error:
-        raise UserError(
-            f"{path} {error}: not a HiFi-GAN generator, or one that needs its config.json beside it; {NO_WEIGHTS}"
-        ) from error
-
-
-def _read_config(file: Path) -> tuple[hifigan.Architecture, dict[str, float | None]]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("holds no object")
-        mel = {key: values[key] for key in hifigan.PUBLISHED_MEL if key in values}
-        if not all(type(value) in (int, float) or (key == "fmax" and value is None) for key, value in mel.items()):
-            raise ValueError(f"{', '.join(mel)} must be numbers")
-        return hifigan.Architecture.from_json(values), mel
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} is not a HiFi-GAN config: {error}; mend it or take it away") from error
-
-
-def _skeleton(architecture: hifigan.Architecture) -> hifigan.Generator:
-    with torch.device("meta"):  # no memory, and no draw from the global random state
-        return hifigan.Generator(architecture)

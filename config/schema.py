@@ -197,7 +197,7 @@ class Decoder(_Section):
 
 class Vocoder(_Section):
     # auto: HiFi-GAN where its checkpoint lies at the expected place, otherwise Griffin-Lim
-    model: Literal["auto", "HiFi-GAN", "MelGAN", "Griffin-Lim"] = "auto"
+    model: Literal["auto", "Fourier", "HiFi-GAN", "MelGAN", "Griffin-Lim"] = "auto"
     speaker: Literal["LJSpeech", "universal"] = "universal"
     checkpoint: str | None = None  # null = {hifigan,melgan}/ and the published file's name
     griffin_lim_iterations: PositiveInt = 60

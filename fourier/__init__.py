@@ -6,7 +6,7 @@ Related work: source-filter networks (Wang, Takaki & Yamagishi 2019, arXiv 1904.
 filterbank's pseudo-inverse).
 """
 
-from fourier.architecture import MEL, VERSIONS, Architecture
+from fourier.architecture import VERSIONS, Architecture
 from fourier.generator import Generator
 
-__all__ = ["MEL", "VERSIONS", "Architecture", "Generator"]
+__all__ = ["VERSIONS", "Architecture", "Generator"]

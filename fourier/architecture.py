@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Raises ValueError for sizes that make no generator."""
 
+    kind: ClassVar = "fourier"  # in its JSON
     channels: int = 240  # of the filter network
     expansion: int = 3  # each block is that many times as wide inside
     layers: int = 5
@@ -51,28 +52,24 @@ class Architecture:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Architecture:
         """From the object that `to_json` makes; keys that say something else are left aside. Raises ValueError."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         missing = {field.name for field in fields(cls)} - set(known)
         if missing:
             raise ValueError(f"{sorted(missing)[0]} is missing")
-        return cls(**{name: float(value) if name in ("fmin", "fmax") else value for name, value in known.items()})
+        return cls(**known)
+
+    @property
+    def mel(self) -> dict[str, float | None]:
+        """The mel spectrograms it was trained on, under the names of HiFi-GAN's config."""
+        names = ("num_mels", "n_fft", "hop_size", "sampling_rate", "fmin", "fmax")
+        return {name: getattr(self, name) for name in names} | {"win_size": self.n_fft}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `kind` tells it from a HiFi-GAN's configuration."""
-        return {"kind": "fourier", **asdict(self)}
+        return {"kind": self.kind, **asdict(self)}
 
 
 VERSIONS = {
     "fourier": Architecture(),
     "fourier_tiny": Architecture(channels=32, layers=1, pitch_channels=16, pitch_layers=1),
-}
-# What a mel spectrogram for the default architecture must be, under the names of HiFi-GAN's config
-MEL = {
-    "num_mels": 80,
-    "n_fft": 1024,
-    "hop_size": 256,
-    "win_size": 1024,
-    "sampling_rate": 22050,
-    "fmin": 0.0,
-    "fmax": 8000.0,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from audio.mel import LOG_FLOOR, mel_filterbank
 from fourier.architecture import Architecture
 from fourier.blocks import Backbone
 from fourier.excitation import pulse_train, spectrum
-from fourier.pitch import PITCHES, PitchPredictor, decode
+from fourier.pitch import PitchPredictor, decode
 
 SMALLEST, LARGEST = -12.0, 7.0  # natural logarithms of magnitudes that a filter may reach
 
@@ -41,10 +42,13 @@ class Generator(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
-        basis = torch.from_numpy(mel_filterbank(a.sampling_rate, a.n_fft, a.num_mels, a.fmin, a.fmax))
-        # follow from the architecture, so not part of the weights
-        self.register_buffer("inverse_basis", torch.linalg.pinv(basis).float(), persistent=False)  # (bins, num_mels)
-        self.register_buffer("window", torch.hann_window(a.n_fft, periodic=True), persistent=False)
+        # Both follow from the architecture, so they are not part of the weights; from numpy, so that they have values
+        # also in a skeleton on the meta device.
+        basis = mel_filterbank(a.sampling_rate, a.n_fft, a.num_mels, a.fmin, a.fmax)
+        inverse = torch.from_numpy(np.linalg.pinv(basis).astype(np.float32))
+        window = torch.from_numpy((0.5 - 0.5 * np.cos(2 * np.pi * np.arange(a.n_fft) / a.n_fft)).astype(np.float32))
+        self.register_buffer("inverse_basis", inverse, persistent=False)  # (bins, num_mels)
+        self.register_buffer("window", window, persistent=False)  # Hann
 
     @property
     def context(self) -> int:
@@ -98,7 +102,7 @@ class Generator(nn.Module):
     def _waveform(self, spectra: Tensor) -> Tensor:
         """[B, T, bins] -> [B, T * hop_length] by windowed overlap-add."""
         n_fft, hop = self.architecture.n_fft, self.architecture.hop_size
-        batch, frames, _ = spectra.shape
+        frames = spectra.shape[1]
         pieces = torch.fft.irfft(spectra, n_fft, dim=2) * self.window
         total = _overlap_add(pieces, hop)
         squares = _overlap_add(self.window.square().expand(1, frames, -1), hop)

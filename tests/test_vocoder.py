@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import audio
 import hifigan
 import melgan
-import vocoder as vocoders
+import vocoder_weights as vocoders
 from audio.mel import MelSpectrogram
 from config import load_config
 from errors import UserError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def piece_bounds(frames: int, first: int, largest: int) -> Iterator[tuple[int, int]]:
@@ -19,7 +19,7 @@ def piece_bounds(frames: int, first: int, largest: int) -> Iterator[tuple[int, i
 
 
 def in_pieces(
-    generator: nn.Module, mel: Tensor, context: int, hop_length: int, first: int, largest: int
+    generator: Callable[[Tensor], Tensor], mel: Tensor, context: int, hop_length: int, first: int, largest: int
 ) -> Iterator[Tensor]:
     """`generator` on mel [1, bands, T]: waveforms [frames * hop_length] of consecutive pieces (see `piece_bounds`).
 
@@ -32,5 +32,5 @@ def in_pieces(
     """
     for start, stop in piece_bounds(mel.shape[-1], first, largest):
         left = max(0, start - context)
-        wav: Tensor = generator(mel[..., left : stop + context])[0]
+        wav = generator(mel[..., left : stop + context])[0]
         yield wav[(start - left) * hop_length : (stop - left) * hop_length]
