@@ -18,7 +18,7 @@ from text import symbol_count, symbol_table
 from text.phone_classes import RANGES, levels
 from utils.checkpoint import LATEST, Checkpoint, checkpoint_path, known_steps, read_checkpoint, resolve_step
 from utils.metadata import IdMaps
-from utils.shipped import ACOUSTIC, EMBEDDINGS, PRETRAINED, read_shipped, shipped_folder
+from utils.shipped import ACOUSTIC, CONFIG, EMBEDDINGS, PRETRAINED, read_shipped, shipped_folder
 
 
 def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
@@ -141,16 +141,16 @@ def load_model(config: Config, step: int | str | None, device: torch.device) -> 
     A published checkpoint of the original carries none of them: there `config` and the id maps beside the features
     count. Raises UserError naming the file for a missing, truncated or foreign one.
     """
-    folder = shipped_folder(config)
+    folder, described = shipped_folder(config), None
     shipped = step == PRETRAINED or (step is None and folder.is_dir())
     if shipped:
-        content, path = _read_shipped(folder), folder / ACOUSTIC
+        content, path, described = _read_shipped(folder), folder / ACOUSTIC, folder / CONFIG
         number = content.step
     else:
         number = _resolve(config, step or LATEST)
         path = checkpoint_path(Path(config.train.path.ckpt_path), number)
         content = read_checkpoint(path)
-    model, trained, ids = build_model(content, config, path)
+    model, trained, ids = build_model(content, config, path, described)
     return LoadedModel(model.to(device).eval(), trained, ids, number, path, shipped)
 
 
@@ -171,16 +171,20 @@ def _resolve(config: Config, step: int | str) -> int:
     return resolve_step(folder, step)
 
 
-def build_model(content: Checkpoint, config: Config, path: Path) -> tuple[AcousticModel, Config, IdMaps]:
+def build_model(
+    content: Checkpoint, config: Config, path: Path, described: Path | None = None
+) -> tuple[AcousticModel, Config, IdMaps]:
     """The model of a checkpoint that was read from `path`, the configuration it was trained with, its id maps.
 
-    Of `config` the vocoder and the paths are kept. Raises UserError where the weights do not fit.
+    `described`: the file that its configuration and symbols come from, if it is another one. Of `config` the vocoder
+    and the paths are kept. Raises UserError where the weights do not fit.
     """
+    described = described or path
     if content.config is None:
         ids = IdMaps.load(Path(config.preprocess.path.preprocessed_path))
         trained = config
     else:
-        trained = from_dict(content.config, str(path))
+        trained = from_dict(content.config, str(described))
         trained = trained.model_copy(
             update={
                 "model": trained.model.model_copy(update={"vocoder": config.model.vocoder}),
@@ -190,7 +194,7 @@ def build_model(content: Checkpoint, config: Config, path: Path) -> tuple[Acoust
         )
         ids = IdMaps(content.speakers, content.emotions)
         if content.symbols != symbol_table(trained.preprocess.preprocessing.text.languages):
-            raise UserError(f"{path} was trained with another symbol table; it cannot be used with this version")
+            raise UserError(f"{described} has another symbol table; such weights cannot be used with this version")
     model = AcousticModel(model_sizes(trained, ids))
     load_weights(model, content.model, path)
     return model, trained, ids

@@ -17,10 +17,11 @@ SPEAKERS, EMOTIONS = ["Actor_01", "Actor_02"], ["angry", "happy", "sad"]
 FLAGS = ("--dataset", "RAVDESS", "--restore_step", "latest")
 
 
-def write_model(folder: Path) -> list[str]:
-    """Write a checkpoint and a small HiFi-GAN below `folder`; returns the `--set` values that take them."""
+def write_model(folder: Path, *settings: str) -> list[str]:
+    """Write a checkpoint and a small HiFi-GAN below `folder`; returns the `--set` values that take them, `settings`
+    among them."""
     torch.manual_seed(0)
-    overrides = [f"train.path.{kind}_path={folder / kind}" for kind in ("ckpt", "log", "result")]
+    overrides = [*settings, *(f"train.path.{kind}_path={folder / kind}" for kind in ("ckpt", "log", "result"))]
     config = load_config("RAVDESS", overrides)
     model = new_model(config, IdMaps.of(SPEAKERS, EMOTIONS))
     predictor = model.duration_predictor
