@@ -1,8 +1,8 @@
 """Make a checkpoint a folder that can be handed on and speaks without any training.
 
     python export.py --dataset RAVDESS --restore_step 2000
-    python export.py --dataset RAVDESS --restore_step 2000 --vocoder output/vocoder/RAVDESS/20000.pth.tar \\
-        --evaluation output/eval/RAVDESS/2000/val --output pretrained/RAVDESS --replace
+    python export.py --dataset RAVDESS --restore_step 2000 --replace \\
+        --vocoder output/ckpt_vocoder/RAVDESS/generator_20000.pth.tar --evaluation output/eval/RAVDESS/2000/val
 
 Writes the weights of the acoustic model and of a vocoder (safetensors), configuration, id maps, how they were trained,
 the evaluation report, a model card and SHA-256 sums: at most 20 MB, the whole folder or nothing. synthesize.py speaks
@@ -85,8 +85,8 @@ def fill(folder: Path, checkpoint: Checkpoint, path: Path, config: Config, args:
     facts["speakers"] = sorted(checkpoint.speakers, key=lambda name: checkpoint.speakers[name])
     facts["emotions"] = sorted(checkpoint.emotions, key=lambda name: checkpoint.emotions[name])
     if args.vocoder is not None:
-        vocoder, size = write_vocoder(folder, args.vocoder, config, args.half)
-        facts["vocoder"] = vocoder_facts(args.vocoder, vocoder.name.partition(" (")[0], size)
+        name, description, size = write_vocoder(folder, args.vocoder, config, args.half)
+        facts["vocoder"] = vocoder_facts(config, args.vocoder, description, name, size)
     write_json(folder / TRAINING, facts)
     report = find_report(args.evaluation, config.dataset, checkpoint.step)
     text = None

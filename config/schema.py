@@ -196,7 +196,7 @@ class Decoder(_Section):
 
 
 class Vocoder(_Section):
-    # auto: HiFi-GAN where its checkpoint lies at the expected place, otherwise Griffin-Lim
+    # auto: `checkpoint`, else the vocoder in pretrained/<dataset>, else HiFi-GAN as published, else Griffin-Lim
     model: Literal["auto", "Fourier", "HiFi-GAN", "MelGAN", "Griffin-Lim"] = "auto"
     speaker: Literal["LJSpeech", "universal"] = "universal"
     checkpoint: str | None = None  # null = {hifigan,melgan}/ and the published file's name

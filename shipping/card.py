@@ -136,10 +136,11 @@ def _training(facts: Mapping[str, Any]) -> str:
         "all settings are in `config.json`, curves and versions in `training.json`.\n"
     )
     if vocoder is not None:
-        step = vocoder.get("step", vocoder.get("steps"))
-        after = f" after {step:,} steps" if isinstance(step, int) else ""
-        text += f"Vocoder: {vocoder['name']}{after}, from `{vocoder['file']}` (SHA-256 `{vocoder['sha256'][:16]}…`)."
-        text += "\n" if "dataset" in vocoder else " Its file does not say on what data; its maker's licence holds.\n"
+        after = f" after {vocoder['step']:,} steps" if "step" in vocoder else ""
+        on = f" on {vocoder['dataset']}" if "dataset" in vocoder else ""
+        text += f"Vocoder: {vocoder['name']}{after}{on}, from `{vocoder['file']}` "
+        text += f"(SHA-256 `{vocoder['sha256'][:16]}…`)."
+        text += "\n" if on else " Its file does not say on what data; its maker's licence holds.\n"
     rows = [
         f"| {name} | {curve['last'][1]:.4g} | {curve['best'][1]:.4g} (step {curve['best'][0]:,}) |"
         for tag, name in FIGURES.items()

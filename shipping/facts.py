@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from errors import UserError
 from preprocessor.corpus import get_corpus
 from utils.files import read_json, write_text
 from utils.shipped import ROOT
-from utils.weights import SAFETENSORS, load_content
 
 POINTS = 40  # of each curve
 REPORT = "evaluation"
@@ -141,9 +140,15 @@ def copy_report(source: Path, folder: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def vocoder_facts(source: Path, name: str, parameters: int) -> dict[str, Any]:
-    """Name, size and file, and what the checkpoint says of its own training as far as that is a number or a word."""
-    content = {} if source.suffix == SAFETENSORS else load_content(source)
-    told = {key: content.get(key) for key in ("step", "steps", "dataset")} if isinstance(content, dict) else {}
-    known = {key: value for key, value in told.items() if type(value) in (int, str)}
-    return {"name": name, "parameters": parameters, "file": source.name, "sha256": digest(source), **known}
+def vocoder_facts(config: Config, source: Path, description: Mapping[str, Any], name: str, size: int) -> dict[str, Any]:
+    """Name, parameters and file; data, step and curves where train_vocoder.py made it (`description`: its JSON)."""
+    facts: dict[str, Any] = {"name": name, "parameters": size, "file": source.name, "sha256": digest(source)}
+    made_here = re.match(r"generator_(\d+)\.", source.name)
+    if "dataset" in description:
+        facts["dataset"] = description["dataset"]
+    if made_here:
+        facts["step"] = int(made_here[1])
+        if source.resolve().parent == Path(config.vocoder.path.ckpt_path).resolve():
+            logs = Path(config.vocoder.path.log_path)
+            facts["curves"] = {split: curves(logs / split, facts["step"]) for split in ("val", "train")}
+    return facts

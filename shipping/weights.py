@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,8 @@ def write_acoustic(
     return trained, count_parameters(model)
 
 
-def write_vocoder(folder: Path, source: Path, config: Config, half: bool) -> tuple[Vocoder, int]:
-    """vocoder.safetensors and vocoder.json; returns the vocoder as it will be found there, and its parameters.
+def write_vocoder(folder: Path, source: Path, config: Config, half: bool) -> tuple[str, dict[str, Any], int]:
+    """vocoder.safetensors and vocoder.json; returns what it is called, that description, and the parameters.
 
     The architecture is what a JSON beside `source` says, or for HiFi-GAN what the weights tell. Raises UserError where
     none of them fits.
@@ -66,7 +65,8 @@ def write_vocoder(folder: Path, source: Path, config: Config, half: bool) -> tup
     for description in _architectures(source, state):
         write_json(folder / ARCHITECTURE, description)
         try:
-            return load_shipped_vocoder(folder, config), parameters
+            name = load_shipped_vocoder(folder, config).name
+            return name.partition(" (")[0], description, parameters
         except UserError as error:
             problem = problem or error
     raise UserError(f"{source}: {problem or 'no JSON beside it says what kind of generator this is'}")
@@ -130,4 +130,4 @@ def _architectures(source: Path, state: Mapping[str, Tensor]) -> Iterator[dict[s
         known = hifigan.infer_architecture({name: weight.shape for name, weight in state.items()})
     except ValueError:
         return
-    yield {**hifigan.PUBLISHED_MEL, **asdict(known), "resblock": str(known.resblock), "hop_size": known.hop_length}
+    yield {**hifigan.PUBLISHED_MEL, **known.to_json(), "hop_size": known.hop_length}

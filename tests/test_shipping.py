@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import export
+import fourier
 import hifigan
 from acoustic import load_model, new_model
 from config import load_config
@@ -155,6 +156,24 @@ def test_order_of_vocoders(model, shipped, tmp_path):
     assert "vocoder.safetensors" in load_vocoder(config_of(shipped), CPU).name
     assert "vocoder.safetensors" not in load_vocoder(config_of(tmp_path / "none"), CPU).name
     assert load_vocoder(config_of(shipped, "model.vocoder.model=Griffin-Lim"), CPU).name.startswith("Griffin-Lim")
+
+
+def test_a_trained_vocoder_ships_with_its_description(model, tmp_path):
+    """As train_vocoder.py writes it: the JSON beside it goes along, and says on what and how long it was trained."""
+    torch.manual_seed(0)
+    architecture = fourier.VERSIONS["fourier_tiny"]
+    source = tmp_path / "generator_300.pth.tar"
+    torch.save({"generator": fourier.Generator(architecture).state_dict()}, source)
+    (tmp_path / "generator_300.json").write_text(json.dumps({**architecture.to_json(), "dataset": "RAVDESS"}))
+    (tmp_path / "config.json").write_text(json.dumps({"some": "other"}))
+    folder = tmp_path / "shipped" / "RAVDESS"
+    run_export(model, folder, vocoder=source)
+    mel = torch.randn(1, 50, 80) - 4.0
+    wanted = load_vocoder(config_of(tmp_path / "none", f"model.vocoder.checkpoint={source}"), CPU)
+    vocoder = load_vocoder(config_of(folder), CPU)
+    assert vocoder.name == f"Fourier ({folder}/vocoder.safetensors)"
+    assert torch.equal(vocoder(mel)[0], wanted(mel)[0]) and vocoder(mel)[0].abs().max() > 0
+    assert "Vocoder: Fourier after 300 steps on RAVDESS" in (folder / "README.md").read_text()
 
 
 # ------------------------------------------------------------------------------------------- what is not as it was
