@@ -42,6 +42,7 @@ class Wish:
     start: int | None  # checkpoint to go on from
     initial: Path | None  # weights to begin with
     finetune: int | str | None  # checkpoint of the acoustic model whose mels to learn from
+    textgrids: Path  # its alignments
     onward: str  # the command that goes on, but for --restore_step
 
 
@@ -58,6 +59,12 @@ def build_parser() -> Parser:
         type=restore_step,
         metavar="STEP",
         help='learn from the mels that this checkpoint of train.py (or "latest") predicts, not from the recordings\'',
+    )
+    parser.add_argument(
+        "--textgrids",
+        type=Path,
+        metavar="FOLDER",
+        help="for fine-tuning: the alignments, where preprocess.py was given some (default: TextGrid beside train.txt)",
     )
     return parser
 
@@ -76,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(config.vocoder.path.ckpt_path)
     start = starting_step(folder, args.restore_step, args.from_scratch, "train_vocoder.py")
     commands = Commands.of("train_vocoder.py", sys.argv[1:] if argv is None else argv, only_at_start=["--initialise"])
-    wish = Wish(args.use_amp, start, args.initialise, args.finetune_from_step, commands.onward)
+    textgrids = args.textgrids or Path(config.preprocess.path.preprocessed_path) / "TextGrid"
+    wish = Wish(args.use_amp, start, args.initialise, args.finetune_from_step, textgrids, commands.onward)
     timeout, advice = config.vocoder.distributed_timeout, partial(commands.advice, folder)
     return launch(work, args.device, config, wish, timeout=timeout, advice=advice)
 
@@ -100,7 +108,7 @@ def work(process: Process, config: Config, wish: Wish) -> int:
         if wish.finetune is not None:
             from vocoder_training.predicted import with_predicted_mels
 
-            data = with_predicted_mels(data, config, wish.finetune, process.device, process.is_first)
+            data = with_predicted_mels(data, config, wish.finetune, wish.textgrids, process)
         trainer = VocoderTrainer(config, data, process, wish.use_amp, wish.start, wish.initial)
         if process.is_first:
             if wish.start is None:

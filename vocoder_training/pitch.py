@@ -42,8 +42,8 @@ def track(wav: npt.NDArray[np.float32], sampling_rate: int) -> PitchTrack:
         import pyworld
     except ImportError as error:
         raise UserError(
-            "the Fourier head learns pitch from pyworld, which is not installed: pip install -r requirements-eval.txt, or "
-            "keep the pitch of the weights it starts from (--set vocoder.loss.pitch=0 --initialise FILE)"
+            "the Fourier head learns pitch from pyworld, which is not installed: pip install -r requirements-eval.txt, "
+            "or keep the pitch of the weights it starts from (--set vocoder.loss.pitch=0 --initialise FILE)"
         ) from error
     samples = wav.astype(np.float64)
     f0, times = pyworld.dio(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from config import Config
 from dataset import UtteranceDataset, collate
 from errors import UserError
 from preprocessor.spoken import UnusableError, by_textgrid
+from training.processes import Process
 from training.validation import run_model
 from utils.cli import progress_interval
 from vocoder_training.data import Data, MelsOf
@@ -24,30 +26,34 @@ BATCH = 16  # utterances predicted at once
 ALIKE = 0.1  # mean distance in log-mel within which features are those of the recording
 
 
-def with_predicted_mels(data: Data, config: Config, step: int | str, device: torch.device, shown: bool) -> Data:
-    """`data` with the mels that checkpoint `step` of the acoustic model predicts, durations given.
+def with_predicted_mels(data: Data, config: Config, step: int | str, textgrids: Path, process: Process) -> Data:
+    """`data` with the mels that checkpoint `step` of the acoustic model predicts for the durations in `textgrids`.
 
-    Raises UserError where there is no such checkpoint, or features that do not belong to the recordings. `shown`: with
-    a progress bar.
+    Raises UserError where there is no such checkpoint, or features that do not belong to the recordings.
     """
-    loaded = load_model(config, step, device)
-    train = _predict(data.train, "train.txt", data.front_end, config, loaded, shown)
-    return Data(
-        data.train,
-        data.val,
-        data.front_end,
-        train,
-        _predict(data.val, "val.txt", data.front_end, config, loaded, shown),
+    loaded = load_model(config, step, process.device)
+    train, val = (
+        _predict(recordings, metadata, data.front_end, config, loaded, textgrids, process.is_first)
+        for recordings, metadata in ((data.train, "train.txt"), (data.val, "val.txt"))
     )
+    return replace(data, train_mels=train, val_mels=val)
 
 
 def _predict(
-    recordings: Recordings, metadata: str, front_end: MelSpectrogram, config: Config, loaded: LoadedModel, shown: bool
+    recordings: Recordings,
+    metadata: str,
+    front_end: MelSpectrogram,
+    config: Config,
+    loaded: LoadedModel,
+    textgrids: Path,
+    shown: bool,
 ) -> MelsOf:
     root = Path(config.preprocess.path.preprocessed_path)
-    aligned = loaded.config.model.alignment == "textgrid"
-    dataset = UtteranceDataset(root, metadata, loaded.ids, uses_external_speakers(loaded.config), aligned=aligned)
-    starts = [_start(recordings, index, root, front_end, aligned) for index in range(len(recordings))]
+    grids = textgrids if loaded.config.model.alignment == "textgrid" else None
+    dataset = UtteranceDataset(
+        root, metadata, loaded.ids, uses_external_speakers(loaded.config), aligned=grids is not None
+    )
+    starts = [_start(recordings, index, grids, front_end) for index in range(len(recordings))]
     for index in (0, len(recordings) - 1):
         _check(recordings, index, starts[index], dataset[index].mel, front_end)
     order = sorted(range(len(dataset)), key=lambda index: dataset.lengths[index])
@@ -65,16 +71,18 @@ def _predict(
     return lambda index: (mels[index], starts[index])
 
 
-def _start(recordings: Recordings, index: int, root: Path, front_end: MelSpectrogram, aligned: bool) -> int:
+def _start(recordings: Recordings, index: int, textgrids: Path | None, front_end: MelSpectrogram) -> int:
     """The sample at which preprocess.py cut the recording: the centre of its features' first frame."""
     recording, entry = recordings[index], recordings.entries[index]
-    if not aligned:
+    if textgrids is None:
         return loud_span(recording.cut(0, len(recording.samples)), front_end.sampling_rate)[0]
-    path = root / "TextGrid" / entry.speaker / f"{entry.name}.TextGrid"
+    path = textgrids / entry.speaker / f"{entry.name}.TextGrid"
     try:
         return by_textgrid(path, len(recording.samples), front_end.sampling_rate, front_end.hop_length).start
     except UnusableError as error:
-        raise UserError(f"{error.detail}; fine-tuning needs the alignment that preprocess.py used") from error
+        raise UserError(
+            f"{error.detail}; fine-tuning needs the alignments that preprocess.py used (--textgrids)"
+        ) from error
 
 
 def _check(recordings: Recordings, index: int, start: int, mel: np.ndarray, front_end: MelSpectrogram) -> None:
