@@ -21,8 +21,8 @@ class Generator(nn.Module):
 
     1. `pitch`: fundamental frequency and voicing of every frame, from the mel spectrogram.
     2. Excitation: pulses at that frequency and white noise, both of unit magnitude in a spectrum.
-    3. Filters per frame and frequency: a complex one for the pulses, a real one for the noise; their magnitudes start
-       from the mel spectrogram through the filterbank's pseudo-inverse.
+    3. Filters per frame and frequency: a complex one for the pulses, closed where there is no voice, and a real one for
+       the noise; their magnitudes start from the mel spectrogram through the filterbank's pseudo-inverse.
     4. spectrum = pulses * filter + noise * filter, inverse Fourier transform, overlap-add.
 
     Explicit pulses keep their phase over any number of frames, which a convolutional network alone cannot: it loses the
@@ -93,7 +93,9 @@ class Generator(nn.Module):
         mel = seen[:, : self.architecture.num_mels].float()
         prior = torch.log((self.inverse_basis @ mel.exp()).clamp(min=LOG_FLOOR)).transpose(1, 2)
         loud, quiet = (torch.exp((prior + part).clamp(SMALLEST, LARGEST)) for part in (loud, quiet - 1.0))
-        return loud, quiet, 1.0 + real, imaginary
+        # Spectral losses alone would rather buzz than hiss: a pulse's magnitude is no surprise, noise's is
+        voicing = seen[:, self.architecture.num_mels + 1, :, None].float()
+        return loud * (2.0 * voicing).clamp(max=1.0), quiet, 1.0 + real, imaginary
 
     def _spectrum(self, blocks: Tensor) -> Tensor:
         wav = blocks.transpose(1, 2).flatten(1).float()
