@@ -1,24 +1,33 @@
-"""Validation losses of a checkpoint, and its figures per emotion and per speaker.
+"""Objective evaluation of a checkpoint: losses, and its speech beside real recordings.
 
     python evaluate.py --dataset RAVDESS --restore_step latest
-    python evaluate.py --dataset RAVDESS --restore_step 2000 --split train
+    python evaluate.py --dataset RAVDESS --restore_step latest --limit 24 --save_audio      # a quick look, to be heard
+    python evaluate.py --dataset RAVDESS --restore_step 2000 --split train --losses_only
 
-True durations, no dropout, every utterance of the split. Writes report.json, report.md and the classifier's confusion
-matrix as a picture to output/eval/<DATASET>/<step>/<split>/.
+Recordings, copies of them through the vocoder, and the model's speech (durations true or predicted; emotion by label,
+or heard in a recording) are compared: distortion, pitch, voicing, energy, durations, speaker similarity, emotion and
+word accuracy, per emotion, speaker, intensity, sex and pitch, with bootstrap intervals. Losses: true durations, no
+dropout. Writes report.json, report.md and pictures to output/eval/<DATASET>/<step>/<split>/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.cli import Parser, add_config_flags, restore_step, run
+from utils.cli import Parser, add_config_flags, available_cpus, positive_int, progress_interval, restore_step, run
 
 if TYPE_CHECKING:
+    import argparse
+
     import torch
 
     from acoustic import LoadedModel
+    from config import Config
+    from dataset import UtteranceDataset
+    from evaluation.world import FrontEnd
 
 
 def build_parser() -> Parser:
@@ -30,6 +39,22 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--split", choices=["val", "train"], default="val", help="which utterances (default val)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: output/eval/<DATASET>/<step>/<split>")
+    parser.add_argument("--losses_only", action="store_true", help="no comparison with recordings")
+    parser.add_argument(
+        "--limit",
+        type=positive_int,
+        metavar="N",
+        help="compare N utterances: all emotions, speakers as evenly as can be",
+    )
+    parser.add_argument("--griffin_lim", action="store_true", help="also copy the recordings through Griffin-Lim")
+    parser.add_argument("--save_audio", action="store_true", help="write what every system says to audio/")
+    parser.add_argument(
+        "--jobs",
+        type=positive_int,
+        default=available_cpus(),
+        metavar="N",
+        help="processes that measure (default: all %(default)s)",
+    )
     parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     return parser
 
@@ -47,14 +72,75 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(args.dataset, args.overrides)
     device = choose_devices(args.device)[0]
     loaded = load_model(config, args.restore_step, device)
-    report = evaluate(loaded, args.split, device)
     folder = args.output or Path("output/eval") / config.dataset / str(loaded.step) / args.split
-    write_json(folder / "report.json", report)
+    report = evaluate(loaded, args.split, device)
+    if not args.losses_only:
+        report |= compare(args, loaded, folder, device)
     write_text(folder / "report.md", markdown(report))
-    save_figure(confusion_figure(report), folder / "confusion.png")
+    pictures = {"confusion.png": confusion_figure(report)}
+    if report.get("comparison") is not None:
+        from evaluation.figures import figures
+
+        pictures |= figures(report["comparison"])
+    for name, picture in pictures.items():
+        save_figure(picture, folder / name)
+    write_json(folder / "report.json", report)  # last: where it is, all is
     print(markdown(report))
-    print(f"wrote {folder}/report.json, report.md, confusion.png")
+    print(f"wrote {folder}/report.json, report.md, {', '.join(pictures)}")
     return 0
+
+
+def dataset_of(loaded: LoadedModel, split: str) -> UtteranceDataset:
+    """The utterances of one split."""
+    from acoustic import uses_external_speakers
+    from dataset import UtteranceDataset
+
+    config = loaded.config
+    root = Path(config.preprocess.path.preprocessed_path)
+    aligned = config.model.alignment == "textgrid"
+    return UtteranceDataset(root, f"{split}.txt", loaded.ids, uses_external_speakers(config), aligned=aligned)
+
+
+def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device: torch.device) -> dict[str, Any]:
+    """The comparison of systems for the report; where there is no recording, why not."""
+    from evaluation.comparison import Inputs, compare_systems
+    from evaluation.corpus import Place
+    from evaluation.measure import usable
+    from evaluation.systems import Systems, stratified
+    from preprocessor.facts import read_facts
+    from utils.metadata import read_metadata
+    from vocoder import load_vocoder
+
+    paths = loaded.config.preprocess.path
+    raw, features = Path(paths.raw_path), Path(paths.preprocessed_path)
+    dataset = dataset_of(loaded, args.split)
+    with_recording = usable(dataset.entries, raw)
+    if not with_recording:
+        reason = f"{raw} holds no recording of {features / args.split}.txt; run prepare_align.py to compare"
+        print(f"only losses: {reason}")
+        return {"comparison": None, "not_compared": reason}
+    places = {entry.key: index for index, entry in enumerate(dataset.entries)}
+    chosen = stratified(with_recording, args.limit or len(with_recording))
+    train = read_metadata(features / "train.txt")
+    everything = [*train, *(read_metadata(features / "val.txt") if (features / "val.txt").is_file() else [])]
+    vocoders = {"copy": load_vocoder(loaded.config, device)}
+    if args.griffin_lim:
+        vocoders["griffin_lim"] = load_vocoder(with_griffin_lim(loaded.config), device)
+    cache = (args.output or Path("output/eval")) / f"{loaded.config.dataset}-recordings.npz"
+    place = Place(raw, features, front_end(loaded.config), cache)
+    inputs = Inputs(
+        systems=Systems(loaded, dataset, train, vocoders),
+        chosen=[places[entry.key] for entry in chosen],
+        everything=everything,
+        place=place,
+        facts=read_facts(raw),
+        sexes=read_sexes(features / "speaker-info.txt"),
+        jobs=args.jobs,
+        audio=folder / "audio" if args.save_audio else None,
+    )
+    with progress_bars() as progress:
+        compared = compare_systems(inputs, progress)
+    return {"vocoder": vocoders["copy"].name, "comparison": compared}
 
 
 def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str, Any]:
@@ -63,8 +149,6 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
 
     import torch
 
-    from acoustic import uses_external_speakers
-    from dataset import UtteranceDataset
     from evaluation.utterances import confusion, group_by, measure, summarise
     from model import LossCounts, TrainingLoss
     from training.state import Precision
@@ -72,10 +156,7 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
 
     config = loaded.config
     preprocessing, loss_config = config.preprocess.preprocessing, config.train.loss
-    root = Path(config.preprocess.path.preprocessed_path)
-    dataset = UtteranceDataset(
-        root, f"{split}.txt", loaded.ids, uses_external_speakers(config), aligned=config.model.alignment == "textgrid"
-    )
+    dataset = dataset_of(loaded, split)
     loss = TrainingLoss(
         loss_config.alpha,
         loss_config.beta,
@@ -108,6 +189,46 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
         "confusion": {"emotions": emotions, "counts": confusion(utterances, emotions)},
         "utterances": [asdict(utterance) for utterance in sorted(utterances, key=lambda u: u.name)],
     }
+
+
+def front_end(config: Config) -> FrontEnd:
+    """The mel analysis of a configuration."""
+    from evaluation.world import FrontEnd
+
+    values = config.preprocess.preprocessing
+    stft, mel = values.stft, values.mel
+    lengths = (stft.filter_length, stft.hop_length, stft.win_length)
+    return FrontEnd(values.audio.sampling_rate, *lengths, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax)
+
+
+def with_griffin_lim(config: Config) -> Config:
+    """The same with that vocoder."""
+    vocoder = config.model.vocoder.model_copy(update={"model": "Griffin-Lim"})
+    return config.model_copy(update={"model": config.model.model_copy(update={"vocoder": vocoder})})
+
+
+def read_sexes(path: Path) -> dict[str, str]:
+    """Speaker -> male or female, from lines like Actor_01|M; of a file that need not exist."""
+    names = {"M": "male", "F": "female"}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    pairs = (line.split("|")[:2] for line in lines if "|" in line)
+    return {speaker: names[sex.strip()] for speaker, sex in pairs if sex.strip() in names}
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
+    """What makes a progress bar of a name and a total, one after the other."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+
+        def bar(name: str, total: int) -> Callable[[int], Any]:
+            made = stack.enter_context(
+                tqdm(total=total, desc=name, unit="utterance", disable=None, mininterval=progress_interval())
+            )
+            return made.update
+
+        yield bar
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation.tables import comparison
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -20,16 +22,24 @@ COLUMNS = {
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Losses, then tables per emotion and per speaker."""
+    """Losses, the comparison of systems where there is one, then tables per emotion and per speaker."""
     losses = "\n".join(f"| {name} | {value:.4f} |" for name, value in report["losses"].items())
     overall = {"all": report["overall"]}
     return (
         f"# {report['dataset']}, step {report['step']}, {report['split']} set\n\n"
         f"Checkpoint `{report['checkpoint']}`; true durations, no dropout. Mel: natural-log magnitudes.\n\n"
         f"| loss | value |\n|---|---|\n{losses}\n\n"
-        f"## By emotion\n\n{_table('emotion', report['emotions'] | overall)}\n"
-        f"## By speaker\n\n{_table('speaker', report['speakers'] | overall)}"
+        f"{_systems(report)}"
+        f"## Teacher-forced, by emotion\n\n{_table('emotion', report['emotions'] | overall)}\n"
+        f"## Teacher-forced, by speaker\n\n{_table('speaker', report['speakers'] | overall)}"
     )
+
+
+def _systems(report: dict[str, Any]) -> str:
+    if report.get("comparison") is None:
+        reason = report.get("not_compared")
+        return f"Systems are not compared: {reason}.\n\n" if reason else ""
+    return f"{comparison(report['comparison'])}\n"
 
 
 def _table(kind: str, groups: dict[str, dict[str, float | None]]) -> str:

@@ -48,7 +48,35 @@ def test_recordings_to_speech(tmp_path):
         assert rate == 22050 and len(wav) > 4000 and np.abs(wav).max() > 1e-3
     batch = ["--restore_step", "30", "--mode", "batch", "--source", tmp_path / "preprocessed" / "val.txt"]
     assert_ok(run_script("synthesize.py", *flags, *batch))
-    assert_ok(run_script("evaluate.py", *flags, "--restore_step", "30", "--output", tmp_path / "eval"))
+    check_evaluation(flags, tmp_path / "eval")
+
+
+def check_evaluation(flags, folder) -> None:
+    """Every system is there, copies are nearer to the recordings than a model that has seen 30 steps."""
+    arguments = ("evaluate.py", *flags, "--restore_step", "30", "--output", folder)
+    assert_ok(run_script(*arguments, "--save_audio", "--griffin_lim", "--limit", "3", "--jobs", "2"))
+    report = json.loads((folder / "report.json").read_text())
+    systems = report["comparison"]["systems"]
+    speaking = {"true_durations", "predicted", "soft_own", "soft_other"}
+    assert set(systems) == {"real", "copy", "griffin_lim"} | speaking
+    for name, system in systems.items():
+        assert len(list((folder / "audio" / name).glob("*.wav"))) == 3 == system["utterances"]
+        assert sum(map(sum, system["confusion"])) == 3
+    mcd = {name: system["overall"]["mcd"] for name, system in systems.items()}
+    assert mcd["real"][:3] == [0.0, 0.0, 0.0]
+    assert mcd["copy"][2] < min(mcd[name][0] for name in speaking)
+    assert systems["copy"]["overall"]["duration_error"][0] == 0.0 < systems["predicted"]["overall"]["duration_error"][0]
+    text = (folder / "report.md").read_text()
+    assert "## By emotion" in text and "| griffin_lim |" in text
+    assert {path.name for path in folder.glob("*.png")} >= {
+        "confusion.png",
+        "systems.png",
+        "emotions.png",
+        "judged.png",
+    }
+    # again, with what the recordings are known by in the cache: the same numbers
+    assert_ok(run_script(*arguments, "--griffin_lim", "--limit", "3", "--jobs", "1"))
+    assert json.loads((folder / "report.json").read_text()) == report
 
 
 @pytest.mark.slow
