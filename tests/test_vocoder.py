@@ -36,7 +36,9 @@ def load(checkpoint: Path | str | None = None, *overrides: str, model: str = "Hi
 
 @pytest.fixture
 def no_published_weights(tmp_path, monkeypatch) -> Path:
+    """Nor a vocoder that ships."""
     monkeypatch.setattr(vocoders, "ROOT", tmp_path)
+    monkeypatch.setattr("utils.shipped.ROOT", tmp_path)
     return tmp_path
 
 
