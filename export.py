@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fill(folder: Path, checkpoint: Checkpoint, path: Path, config: Config, args: argparse.Namespace) -> None:
     """All files but the sums, from what was read from `path`."""
     from shipping.card import model_card
-    from shipping.facts import copy_report, find_report, training_facts, vocoder_facts
+    from shipping.facts import REPORT, copy_report, find_report, read_report, training_facts, vocoder_facts
     from shipping.weights import write_acoustic, write_vocoder
     from utils.files import write_json, write_text
     from utils.shipped import TRAINING
@@ -92,7 +92,7 @@ def fill(folder: Path, checkpoint: Checkpoint, path: Path, config: Config, args:
     text = None
     if report is not None:
         copy_report(report, folder)
-        text = (report / "report.md").read_text(encoding="utf-8")
+        text = read_report(folder / REPORT / "report.md")
     else:
         print("no evaluation report goes along: run evaluate.py first, or name its folder with --evaluation")
     write_text(folder / "README.md", model_card(facts, trained.preprocess.preprocessing.text.languages, text))

@@ -38,15 +38,17 @@ def model_card(facts: Mapping[str, Any], languages: Sequence[str], report: str |
     return "\n".join(section for section in sections if section)
 
 
-def first_table(markdown: str) -> str:
-    """The first table of a Markdown text, with its line breaks; empty where there is none."""
-    kept: list[str] = []
-    for line in markdown.splitlines():
-        if line.lstrip().startswith("|"):
-            kept.append(line.strip())
-        elif kept:
-            break
-    return "\n".join(kept)
+def main_tables(markdown: str) -> list[str]:
+    """A report's tables that compare systems (their first column is so called); without any, its first table."""
+    tables: list[str] = []
+    lines: list[str] = []
+    for line in [*map(str.strip, markdown.splitlines()), ""]:
+        if line.startswith("|"):
+            lines.append(line)
+        elif lines:
+            tables.append("\n".join(lines))
+            lines = []
+    return [table for table in tables if table.startswith("| system |")] or tables[:1]
 
 
 def _front(licences: Sequence[str], languages: Sequence[str]) -> str:
@@ -154,11 +156,9 @@ def _training(facts: Mapping[str, Any]) -> str:
 def _figures(facts: Mapping[str, Any], report: str | None) -> str:
     if report is None:
         return "## Evaluation\n\nNo report was made for these weights (`python evaluate.py` makes one).\n"
-    table = first_table(report)
-    whole = (
-        "The whole report, with confidence intervals where they apply: [evaluation/report.md](evaluation/report.md).\n"
-    )
-    return f"## Evaluation\n\n{table}\n\n{whole}" if table else f"## Evaluation\n\n{whole}"
+    tables = "\n\n".join(main_tables(report))
+    whole = "What these figures are, how they were measured, and all others: [report](evaluation/report.md).\n"
+    return f"## Evaluation\n\n{tables}\n\n{whole}"
 
 
 def _licence(corpora: Sequence[Mapping[str, str]], licences: Sequence[str]) -> str:

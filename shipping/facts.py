@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
 import shutil
@@ -20,6 +21,7 @@ from utils.shipped import ROOT
 
 POINTS = 40  # of each curve
 REPORT = "evaluation"
+REPORT_FILES = ("report.md", "report.json")
 # an absolute path of some machine, up to its last name; the slashes of a URL or of "and/or" do not begin one
 MACHINE_PATH = re.compile(r"(?<![\w./:~-])/(?:[\w.+~-]+/)+(?=[\w.+~-])")
 
@@ -114,16 +116,23 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def find_report(given: Path | None, dataset: str, step: int) -> Path | None:
-    """The folder with the evaluation's report.md: `given`, or where evaluate.py puts it; None where there is none.
+    """The folder with the evaluation's report.md and report.json: `given`, or where evaluate.py puts those of this
+    step; None where there are none.
 
-    Raises UserError where `given` holds no report.
+    Raises UserError where `given` holds no report, or where a report is about another step.
     """
-    if given is not None:
-        if not (given / "report.md").is_file():
-            raise UserError(f"{given} holds no report.md; run evaluate.py, or leave out --evaluation")
-        return given
     usual = Path("output/eval") / dataset / str(step)
-    return next((folder for folder in (usual / "val", usual) if (folder / "report.md").is_file()), None)
+    places = (usual / "val", usual) if given is None else (given,)
+    found = next((folder for folder in places if all((folder / name).is_file() for name in REPORT_FILES)), None)
+    if found is None:
+        if given is None:
+            return None
+        raise UserError(f"{given} holds no {' and '.join(REPORT_FILES)}; run evaluate.py, or leave out --evaluation")
+    about = read_json(found / "report.json", "evaluate.py")
+    about = about.get("step") if isinstance(about, dict) else None
+    if about != step:
+        raise UserError(f"{found / 'report.json'} is about step {about}, not {step}; run evaluate.py, or name another")
+    return found
 
 
 def copy_report(source: Path, folder: Path) -> None:
@@ -131,13 +140,21 @@ def copy_report(source: Path, folder: Path) -> None:
     target = folder / REPORT
     target.mkdir()
     for path in sorted(source.iterdir()):
-        if path.suffix in (".md", ".json"):
-            try:
-                write_text(target / path.name, MACHINE_PATH.sub("", path.read_text(encoding="utf-8")))
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path} is not UTF-8 text; make it again with evaluate.py") from error
+        if path.suffix == ".json":  # without the spaces, which are half of it
+            text = json.dumps(read_json(path, "evaluate.py"), ensure_ascii=False, separators=(",", ":"))
+            write_text(target / path.name, MACHINE_PATH.sub("", text) + "\n")
+        elif path.suffix == ".md":
+            write_text(target / path.name, MACHINE_PATH.sub("", read_report(path)))
         elif path.suffix in (".png", ".svg"):
             shutil.copyfile(path, target / path.name)
+
+
+def read_report(path: Path) -> str:
+    """A report's text; UserError where it is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); make it again with evaluate.py") from error
 
 
 def vocoder_facts(config: Config, source: Path, description: Mapping[str, Any], name: str, size: int) -> dict[str, Any]:

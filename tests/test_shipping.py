@@ -21,7 +21,8 @@ import hifigan
 from acoustic import load_model, new_model
 from config import load_config
 from errors import UserError
-from shipping.facts import copy_report, thinned
+from shipping.card import main_tables
+from shipping.facts import copy_report, find_report, thinned
 from shipping.folder import LARGEST
 from synthesis.requests import single_request
 from synthesis.synthesizer import Synthesizer
@@ -288,7 +289,7 @@ def test_the_card_says_what_is_known(model, tmp_path):
     (report / "report.md").write_text(
         f"# Report\n\nof {data}/x.npy, see http://a.b/c/d.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     )
-    (report / "report.json").write_text(json.dumps({"checkpoint": str(data / "5.pth.tar")}))
+    (report / "report.json").write_text(json.dumps({"step": 5, "checkpoint": str(data / "5.pth.tar")}))
     (report / "confusion.png").write_bytes(b"png")
     try:
         run_export(model, tmp_path / "RAVDESS", "--evaluation", report)
@@ -300,7 +301,10 @@ def test_the_card_says_what_is_known(model, tmp_path):
         assert part in card, part
     whole = (tmp_path / "RAVDESS" / "evaluation" / "report.md").read_text()
     assert whole.startswith("# Report\n\nof x.npy, see http://a.b/c/d.")
-    assert json.loads((tmp_path / "RAVDESS" / "evaluation" / "report.json").read_text()) == {"checkpoint": "5.pth.tar"}
+    assert json.loads((tmp_path / "RAVDESS" / "evaluation" / "report.json").read_text()) == {
+        "step": 5,
+        "checkpoint": "5.pth.tar",
+    }
     assert (tmp_path / "RAVDESS" / "evaluation" / "confusion.png").read_bytes() == b"png"
     facts = json.loads((tmp_path / "RAVDESS" / "training.json").read_text())
     assert facts["data"]["speakers"]["Actor_02"] == {"utterances": 6, "sex": "female"}
@@ -414,12 +418,25 @@ def test_thinned_curves_keep_their_ends():
     assert thinned(points[:7]) == points[:7]
 
 
-def test_a_report_that_is_no_text_is_named(tmp_path):
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "report.md").write_bytes(b"\xff\xfe")
+def test_a_report_of_something_else_is_refused(tmp_path):
+    report = tmp_path / "report"
+    report.mkdir()
+    with pytest.raises(UserError, match=r"holds no report\.md"):
+        find_report(report, "RAVDESS", 5)
+    (report / "report.md").write_bytes(b"\xff\xfe")
+    (report / "report.json").write_text('{"step": 4}')
+    with pytest.raises(UserError, match="about step 4, not 5"):
+        find_report(report, "RAVDESS", 5)
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"report\.md is not UTF-8"):
-        copy_report(tmp_path / "report", tmp_path / "out")
+        copy_report(find_report(report, "RAVDESS", 4), tmp_path / "out")
+
+
+def test_tables_that_compare_systems():
+    text = "| loss | v |\n|---|---|\n| a | 1 |\n\n## S\n\n| system | m |\n|---|---|\n| real | 2 |\n\n| system | n |\n"
+    assert main_tables(text) == ["| system | m |\n|---|---|\n| real | 2 |", "| system | n |"]
+    assert main_tables(text.partition("##")[0]) == ["| loss | v |\n|---|---|\n| a | 1 |"]
+    assert main_tables("nothing") == []
 
 
 # ------------------------------------------------------------------------------------------- training, and the demo
