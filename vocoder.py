@@ -39,6 +39,7 @@ from vocoder_weights import (
     find_checkpoint,
     fourier_architecture,
     hifigan_architecture,
+    lifts_quiet,
     published,
     skeleton_of,
 )
@@ -175,7 +176,7 @@ def _hifigan(path: Path, config: Config, device: torch.device) -> Vocoder:
         return in_pieces(generator, mel.T[None], architecture.context, architecture.hop_length, first, largest)
 
     name = f"HiFi-GAN {architecture.version}".strip()
-    return Vocoder(f"{name} ({path})", architecture.hop_length, device, generate, lifts_quiet=True)
+    return Vocoder(f"{name} ({path})", architecture.hop_length, device, generate, lifts_quiet(path))
 
 
 def _melgan(path: Path, config: Config, device: torch.device) -> Vocoder:

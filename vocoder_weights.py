@@ -99,6 +99,13 @@ def fourier_architecture(path: Path) -> fourier.Architecture | None:
     return None
 
 
+def lifts_quiet(path: Path) -> bool:
+    """Whether a GAN hears quiet speech at the level of its training; not one that was taught all levels, as the JSON
+    beside it says which train_vocoder.py writes."""
+    file = _named(path)[0]
+    return not file.is_file() or _read_object(file).get("lifts_quiet") is not False
+
+
 def _named(path: Path) -> list[Path]:
     return [path.parent / f"{path.name.split('.')[0]}.json", path.parent / "config.json"]
 

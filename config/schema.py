@@ -331,6 +331,7 @@ _FOURIER_PRESET: dict[str, Any] = {
 class VocoderPaths(_Section):
     ckpt_path: str = "output/ckpt_vocoder/{dataset}"  # training states and, beside them, generators to use
     log_path: str = "output/log_vocoder/{dataset}"
+    pitch_path: str = "output/pitch_vocoder/{dataset}"  # pitch of the recordings, kept from run to run
 
 
 class VocoderData(_Section):

@@ -24,7 +24,7 @@ from training.processes import Process
 from utils.metadata import read_metadata
 from vocoder import load_vocoder
 from vocoder_training.data import find_data
-from vocoder_training.pitch import STEP_SECONDS, track
+from vocoder_training.pitch import STEP_SECONDS, kept_track, track
 from vocoder_training.predicted import with_predicted_mels
 from vocoder_training.recordings import Recordings
 from vocoder_training.segments import SegmentSampler, SegmentSettings
@@ -67,6 +67,7 @@ def overrides(root: Path, output: Path, *more: str) -> list[str]:
         *paths(root),
         f"vocoder.path.ckpt_path={output / 'ckpt'}",
         f"vocoder.path.log_path={output / 'log'}",
+        f"vocoder.path.pitch_path={root / 'pitch'}",
         "vocoder.architecture=fourier_tiny",
         "vocoder.optimizer.batch_size=4",
         "vocoder.optimizer.learning_rate=2.0e-3",
@@ -197,7 +198,6 @@ def assert_speaks(data, path: Path, state, architecture: str) -> None:
     trainee = prepare(new_trainee(config))
     trainee.generator.load_state_dict(state)
     mel = torch.randn(20, 80) - 4
-    mel[10, 5] = 2.0  # loud: not to be lifted
     with torch.no_grad():
         wanted = trainee.generator.eval()(mel.T[None])[0].clamp(-1, 1)
     (wav,) = load_vocoder(config, torch.device("cpu"))(mel[None])
@@ -253,7 +253,7 @@ def test_fine_tuning_learns_from_predicted_mels(data, tmp_path, capsys):
 
 def segments_of(data, world=1, rank=0, **changes):
     config = load_config("Sample", paths(data))
-    recordings = Recordings(data / "features" / "train.txt", data / "raw", RATE, pitched=True)
+    recordings = Recordings(data / "features" / "train.txt", data / "raw", RATE, data / "pitch")
     settings = SegmentSettings(32, 256, 1024, 12 // world, 0.9, (-12.0, 3.0), 7)
     return SegmentSampler(recordings, replace(settings, **changes), rank, world), config
 
@@ -295,6 +295,19 @@ def test_pitch_follows_the_voice():
     wanted = 120 * (1 + 0.4 * np.arange(int(0.3 * RATE), int(0.7 * RATE), period) / RATE)
     assert np.median(np.abs(1200 * np.log2(found / wanted))) < 10  # cents
     assert not track(wav, RATE).at(np.array([-5000, 10**7])).any()
+
+
+def test_pitch_is_kept_until_the_recording_changes(tmp_path):
+    path = tmp_path / "a.wav"
+    for f0 in (120, 180):
+        soundfile.write(path, voice(0.7, f0, 0), RATE, subtype="PCM_16")
+        wav, folder = voice(0.7, f0, 0), tmp_path / "pitch"
+        assert np.array_equal(kept_track(wav, RATE, path, folder).f0, track(wav, RATE).f0)
+        assert np.array_equal(kept_track(0 * wav, RATE, path, folder).f0, track(wav, RATE).f0)  # read, not made
+    kept = sorted(folder.iterdir())
+    assert len(kept) == 2
+    kept[-1].write_bytes(b"")
+    assert np.array_equal(kept_track(wav, RATE, path, folder).f0, track(wav, RATE).f0)
 
 
 @pytest.mark.parametrize(

@@ -32,5 +32,6 @@ def find_data(config: Config) -> Data:
     root, raw = Path(preprocess.path.preprocessed_path), Path(preprocess.path.raw_path)
     rate = preprocess.preprocessing.audio.sampling_rate
     pitched = config.vocoder.architecture.startswith("fourier") and config.vocoder.loss.pitch > 0
-    train = Recordings(root / "train.txt", raw, rate, pitched)
-    return Data(train, Recordings(root / "val.txt", raw, rate, pitched=False), mel_spectrogram(config))
+    pitches = Path(config.vocoder.path.pitch_path) if pitched else None
+    train = Recordings(root / "train.txt", raw, rate, pitches)
+    return Data(train, Recordings(root / "val.txt", raw, rate), mel_spectrogram(config))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from errors import UserError
+from utils.files import atomic_path
 
 STEP_SECONDS = 0.005
 FLOOR, CEILING = 60.0, 900.0  # Hz: screams of RAVDESS reach 800
@@ -34,6 +36,25 @@ class PitchTrack:
     def _take(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         inside = (index >= 0) & (index < len(self.f0))
         return np.where(inside, self.f0[np.clip(index, 0, len(self.f0) - 1)], 0.0).astype(np.float32)
+
+
+def kept_track(wav: npt.NDArray[np.float32], sampling_rate: int, source: Path, folder: Path) -> PitchTrack:
+    """`track` of the recording `source`, from `folder` if it was kept there (a fifth of a second each), else put there.
+
+    The name tells the recording's size and time of change: another recording is tracked anew.
+    """
+    status = source.stat()
+    path = folder / f"{source.stem}.{status.st_size}-{status.st_mtime_ns}.npy"
+    try:
+        f0 = np.load(path, allow_pickle=False)
+        if f0.dtype == np.float32 and f0.ndim == 1 and len(f0):
+            return PitchTrack(f0, sampling_rate)
+    except (OSError, ValueError, EOFError):
+        pass  # not there, or damaged
+    found = track(wav, sampling_rate)
+    with atomic_path(path) as temporary:
+        np.save(temporary, found.f0)
+    return found
 
 
 def track(wav: npt.NDArray[np.float32], sampling_rate: int) -> PitchTrack:

@@ -13,7 +13,7 @@ from audio.files import INT16_SCALE, load
 from audio.trim import loud_span
 from errors import UserError
 from utils.metadata import Entry, read_metadata
-from vocoder_training.pitch import PitchTrack, track
+from vocoder_training.pitch import PitchTrack, kept_track
 
 HELD_BYTES = 2 * 2**30  # of samples kept in memory: twelve hours; the rest is read again when its turn comes
 
@@ -34,12 +34,13 @@ class Recording:
 
 
 class Recordings:
-    """The utterances of train.txt or val.txt, as {raw_path}/{speaker}/{name}.wav.
+    """The utterances of train.txt or val.txt, as {raw_path}/{speaker}/{name}.wav; with their pitch, kept in the folder
+    `pitches`, if there is one.
 
     Raises UserError naming what is missing: the metadata, its utterances or, at once, any of their recordings.
     """
 
-    def __init__(self, metadata: Path, raw_path: Path, sampling_rate: int, pitched: bool) -> None:
+    def __init__(self, metadata: Path, raw_path: Path, sampling_rate: int, pitches: Path | None = None) -> None:
         self.entries: list[Entry] = read_metadata(metadata)
         if not self.entries:
             raise UserError(
@@ -47,7 +48,7 @@ class Recordings:
                 "(preprocess.preprocessing.val_size and split)"
             )
         self.sampling_rate = sampling_rate
-        self.pitched = pitched
+        self.pitches = pitches
         self.paths = [raw_path / entry.speaker / f"{entry.name}.wav" for entry in self.entries]
         missing = [path for path in self.paths if not path.is_file()]
         if missing:
@@ -72,7 +73,9 @@ class Recordings:
     def _read(self, index: int) -> Recording:
         wav = load(self.paths[index], self.sampling_rate)
         samples = np.clip(np.round(wav * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
-        pitch = track(wav, self.sampling_rate) if self.pitched else None
+        pitch = None
+        if self.pitches is not None:
+            pitch = kept_track(wav, self.sampling_rate, self.paths[index], self.pitches / self.entries[index].speaker)
         return Recording(samples, loud_span(wav, self.sampling_rate), pitch)
 
     def evenly(self, number: int) -> Sequence[int]:
