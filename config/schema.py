@@ -390,6 +390,7 @@ class VocoderStep(_Section):
     synth_step: PositiveInt = 5000
     save_step: PositiveInt = 5000
     val_utterances: PositiveInt = 32  # of val.txt, evenly spread
+    keep_states: PositiveInt | None = 5  # older training states go (a gigabyte for hifigan_v1); generators all stay
 
 
 class VocoderTraining(_Section):

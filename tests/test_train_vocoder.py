@@ -21,6 +21,7 @@ from tests.small_corpus import RATE, write_raw
 from tests.test_train import scalars
 from tests.tiny import tiny_overrides
 from training.processes import Process
+from utils.checkpoint import known_steps
 from utils.metadata import read_metadata
 from vocoder import load_vocoder
 from vocoder_training.data import find_data
@@ -218,6 +219,15 @@ def test_it_learns(data, tmp_path):
         trainer.advance(0)
     assert losses[60]["mel"] < 0.9 * losses[0]["mel"] and losses[60]["stft"] < 0.95 * losses[0]["stft"]
     assert losses[80]["mel"] < 0.8 * losses[0]["mel"]
+
+
+def test_old_states_go_and_generators_stay(data, tmp_path):
+    trainer = trainer_of(data, tmp_path, "vocoder.step.keep_states=2")
+    for step in (2, 4, 6):
+        trainer.state.step = step
+        trainer.save()
+    assert known_steps(tmp_path / "ckpt") == [4, 6]
+    assert len(list((tmp_path / "ckpt").glob("generator_*.pth.tar"))) == 3
 
 
 def test_weights_to_begin_with_are_taken_over(data, run6, tmp_path):

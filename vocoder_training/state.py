@@ -13,7 +13,7 @@ from config import Config
 from errors import UserError
 from training.precision import Precision
 from training.start import check_same
-from utils.checkpoint import checkpoint_path, write_content
+from utils.checkpoint import checkpoint_path, known_steps, write_content
 from utils.weights import load_content
 from vocoder_training.discriminators import new_jury
 from vocoder_training.generators import RunningWeights, begin_from, export, new_trainee, prepare
@@ -85,7 +85,15 @@ class VocoderState:
             "config": self.config.to_dict(),
         }
         write_content(checkpoint_path(self.folder, self.step), content)
+        self._remove_old()
         return generator
+
+    def _remove_old(self) -> None:
+        """Keep the last `keep_states` states up to the present step, and any later ones."""
+        keep = self.config.vocoder.step.keep_states
+        earlier = [step for step in known_steps(self.folder) if step <= self.step]
+        for step in earlier[:-keep] if keep else []:
+            checkpoint_path(self.folder, step).unlink(missing_ok=True)
 
 
 def _optimizer(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.AdamW:
