@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from config.schema import Config, VocoderPaths
+from config.schema import Config
+from config.vocoder import VocoderPaths
 from errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from config.schema import Discriminators
+from config.vocoder import Discriminators
 from hifigan.discriminators import Discriminator, Judgement, multi_period, multi_scale
 from vocoder_training.losses import Stft
 
