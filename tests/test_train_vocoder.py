@@ -352,6 +352,22 @@ def test_a_run_is_not_overwritten_and_other_weights_are_refused(data, run6, tmp_
         train_vocoder.main([*flags(data, run6, *HIFIGAN), "--restore_step", "6"])
 
 
+def test_every_dataset_may_do_without_a_file_and_presets_give_way():
+    for dataset in ("RAVDESS", "ESD", "generic"):
+        own = load_config(dataset).vocoder
+        assert own.architecture == "fourier" and own.adversarial_from_step > 0
+        assert own.path.ckpt_path == f"output/ckpt_vocoder/{dataset}"
+    official = load_config("ESD", ["vocoder.architecture=hifigan_v1", "vocoder.data.segment_size=4096"]).vocoder
+    assert official.discriminators.kinds == ["multi_period", "multi_scale"] and official.adversarial_from_step == 0
+    assert official.loss.model_dump(include={"mel", "stft", "feature_matching"}) == {
+        "mel": 45.0, "stft": 0.0, "feature_matching": 2.0
+    }  # fmt: skip
+    assert (official.data.segment_size, official.data.context) == (4096, 0)
+    chosen = ["vocoder.architecture=hifigan_v1", "vocoder.adversarial_from_step=5", "vocoder.loss.stft=3"]
+    assert load_config("ESD", chosen).vocoder.adversarial_from_step == 5
+    assert load_config("ESD", chosen).vocoder.loss.stft == 3
+
+
 def test_held_out_utterances_are_the_acoustic_model_s(data):
     config = load_config("Sample", paths(data))
     found = find_data(config)
