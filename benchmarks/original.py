@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from benchmarks.original_blocks import FFT, LConv, sinusoids
 from model import AcousticModel, ModelSizes
 
+# overrides of a run that OriginalModel can copy: the original's reference encoder, and its mel as it is
+SETTINGS = ("model.emotion_token_layer={}", "train.emotion.augment={}")
+
 
 class Reference(nn.Module):
     """Mel spectrogram -> vector; padding is not left out of the statistics."""

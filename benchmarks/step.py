@@ -190,12 +190,12 @@ def bf16_losses(bench: Bench, device: torch.device) -> None:
 
 def original(bench: Bench) -> None:
     """The same batches as ours first, so that the ratio is of the work alone; then its own whole loop with its data."""
-    from benchmarks.original import OriginalModel
+    from benchmarks.original import SETTINGS, OriginalModel
     from benchmarks.original_loop import batches, make_optimizer, train_step
 
     device = bench.device()
     settings = bench.settings
-    trainer = make_trainer(settings, torch.float32, device, in_this_process())
+    trainer = make_trainer(settings, torch.float32, device, in_this_process(), *SETTINGS)
     own = first_batches(trainer, 1 if settings.quick else 2)
     model = OriginalModel(trainer.state.model).to(device).train()
     optimizer = make_optimizer(model)

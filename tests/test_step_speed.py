@@ -82,7 +82,8 @@ def test_operations_with_their_own_gradients_take_part_in_mixed_precision():
 
 def test_padding_to_multiples_changes_shapes_and_no_loss(data, tmp_path):
     free = ("model.decoder.decoder_dropout=0.0", "model.transformer.encoder_dropout=0.0",
-            "model.transformer.duration_predictor_dropout=0.0", "train.emotion.soft_token_rate=0.0")  # fmt: skip
+            "model.transformer.duration_predictor_dropout=0.0", "train.emotion.soft_token_rate=0.0",
+            "model.emotion_token_layer.ref_enc_dropout=0.0", "train.emotion.augment={}")  # fmt: skip
     plain = make_trainer(data, tmp_path, *free)
     wide = make_trainer(data, tmp_path, *free, "train.pad_multiple=[64, 8]")
     shapes = [next(iter(trainer.loader)).mels.shape[1] for trainer in (plain, wide)]
@@ -137,7 +138,8 @@ def test_same_seed_same_losses_bit_for_bit(data, tmp_path):
 def test_compiled_training_computes_the_same(data, tmp_path):
     settings = ("train.pad_multiple=[128, 32]", "train.optimizer.batch_size=8")
     free = ("model.decoder.decoder_dropout=0.0", "model.transformer.encoder_dropout=0.0",
-            "model.transformer.duration_predictor_dropout=0.0", "train.emotion.soft_token_rate=0.0")  # fmt: skip
+            "model.transformer.duration_predictor_dropout=0.0", "train.emotion.soft_token_rate=0.0",
+            "model.emotion_token_layer.ref_enc_dropout=0.0", "train.emotion.augment={}")  # fmt: skip
     plain = steps(make_trainer(data, tmp_path, *settings, *free), 2)
     compiled = steps(make_trainer(data, tmp_path, *settings, *free, "train.compile=default"), 2)
     assert compiled == pytest.approx(plain, rel=1e-4)

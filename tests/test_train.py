@@ -192,6 +192,8 @@ NO_DROPOUT = (
     "model.transformer.duration_predictor_dropout=0.0",
     "model.decoder.decoder_dropout=0.0",
     "train.emotion.soft_token_rate=0.0",
+    "model.emotion_token_layer.ref_enc_dropout=0.0",
+    "train.emotion.augment={}",
 )
 
 
@@ -420,3 +422,18 @@ def test_wrong_arguments_are_refused(data, run12, tmp_path):
         "unknown speaker 'Nobody'",
     )
     assert not (tmp_path / "ckpt").exists()
+
+
+def test_checkpoints_older_than_an_option_go_on(data, tmp_path):
+    """Where the configuration says what was then the only way."""
+    output = tmp_path / "run"
+    settings = ["model.emotion_token_layer={}", "train.emotion.augment={}"]
+    assert_ok(run_script("train.py", *train_arguments(data, output, *settings, "train.step.total_step=2")))
+    path = output / "ckpt" / "2.pth.tar"
+    content = torch.load(path, weights_only=True)
+    for option in ("pooling", "normalise_input", "ref_enc_dropout"):
+        del content["config"]["model"]["emotion_token_layer"][option]
+    del content["config"]["train"]["emotion"]["augment"]
+    torch.save(content, path)
+    settings.append("train.step.total_step=3")
+    assert_ok(run_script("train.py", *train_arguments(data, output, *settings), "--restore_step", "2"))

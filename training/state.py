@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from acoustic import load_weights, new_model, uses_external_speakers
-from config import Config
+from config import Config, from_dict
 from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled
 from errors import UserError
 from text import check_phones, symbol_table
@@ -63,7 +63,8 @@ class TrainState:
         path = checkpoint_path(Path(self.config.train.path.ckpt_path), step)
         content = read_checkpoint(path)
         if content.config is not None:
-            check_same(path, "model", content.config["model"], self.config.to_dict()["model"], ignore="vocoder")
+            saved_model = from_dict(content.config, str(path)).to_dict()["model"]  # with defaults of options new since
+            check_same(path, "model", saved_model, self.config.to_dict()["model"], ignore="vocoder")
             for name, saved, own in (
                 ("speakers", content.speakers, self.ids.speakers),
                 ("emotions", content.emotions, self.ids.emotions),
