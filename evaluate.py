@@ -47,6 +47,12 @@ def build_parser() -> Parser:
         help="compare N utterances: all emotions, speakers as evenly as can be",
     )
     parser.add_argument("--griffin_lim", action="store_true", help="also copy the recordings through Griffin-Lim")
+    parser.add_argument(
+        "--pitch",
+        choices=["dio", "harvest"],
+        default="dio",
+        help="how pitch is found; harvest is surer of what is voiced, and ten times slower (default dio)",
+    )
     parser.add_argument("--save_audio", action="store_true", help="write what every system says to audio/")
     parser.add_argument(
         "--jobs",
@@ -127,7 +133,7 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
     if args.griffin_lim:
         vocoders["griffin_lim"] = load_vocoder(with_griffin_lim(loaded.config), device)
     cache = (args.output or Path("output/eval")) / f"{loaded.config.dataset}-recordings.npz"
-    place = Place(raw, features, front_end(loaded.config), cache)
+    place = Place(raw, features, front_end(loaded.config, args.pitch), cache)
     inputs = Inputs(
         systems=Systems(loaded, dataset, train, vocoders),
         chosen=[places[entry.key] for entry in chosen],
@@ -191,14 +197,14 @@ def evaluate(loaded: LoadedModel, split: str, device: torch.device) -> dict[str,
     }
 
 
-def front_end(config: Config) -> FrontEnd:
-    """The mel analysis of a configuration."""
+def front_end(config: Config, pitch: str) -> FrontEnd:
+    """The mel analysis of a configuration, and how pitch is to be found."""
     from evaluation.world import FrontEnd
 
     values = config.preprocess.preprocessing
     stft, mel = values.stft, values.mel
     lengths = (stft.filter_length, stft.hop_length, stft.win_length)
-    return FrontEnd(values.audio.sampling_rate, *lengths, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax)
+    return FrontEnd(values.audio.sampling_rate, *lengths, mel.n_mel_channels, mel.mel_fmin, mel.mel_fmax, pitch)
 
 
 def with_griffin_lim(config: Config) -> Config:

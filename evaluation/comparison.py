@@ -15,6 +15,7 @@ from evaluation import emotion_judge, similarity, words
 from evaluation.corpus import Corpus, Place, learn
 from evaluation.emotion_judge import EmotionJudge
 from evaluation.measure import PRELOAD, Row, Task, Tools, measure
+from evaluation.metrics import PITCH_BANDS
 from evaluation.recordings import Recording, read_recording
 from evaluation.similarity import Voices
 from evaluation.summary import summarise
@@ -24,7 +25,6 @@ from preprocessor.facts import Facts
 from preprocessor.parallel import ordered_map
 from utils.metadata import ENGLISH, NO_EMOTION, Entry
 
-PITCH_BANDS = ((150.0, "below 150 Hz"), (250.0, "150-250 Hz"), (float("inf"), "above 250 Hz"))
 INSTALL = "pip install -r requirements-eval.txt"
 INSTALL_WEIGHTS = "pip install --no-deps -r requirements-eval-weights.txt"
 
@@ -85,7 +85,12 @@ def compare_systems(inputs: Inputs, progress: Callable[[str, int], Any]) -> dict
     emotions = sorted({entry.emotion for entry in inputs.everything if entry.emotion is not None})
     result = summarise(rows, emotions, corpus.usual)
     ceiling = None if judge is None else _accuracy_on(corpus, judge)
-    return result | {"judge_on_all_recordings": ceiling, "notes": notes, "left_out": left_out}
+    return result | {
+        "pitch": place.front.pitch,
+        "judge_on_all_recordings": ceiling,
+        "notes": notes,
+        "left_out": left_out,
+    }
 
 
 def _read(inputs: Inputs) -> tuple[list[tuple[int, Recording]], dict[str, str]]:
@@ -149,7 +154,7 @@ def _with_facts(rows: Sequence[Row], inputs: Inputs) -> list[Row]:
         groups |= {name: value for name, value in (("intensity", intensity), ("sex", sex)) if value}
         pitch = pitches[entry.key]
         if pitch is not None:
-            groups["pitch"] = next(name for top, name in PITCH_BANDS if 2 ** (pitch / 12) < top)
+            groups["pitch"] = next(name for name, top in PITCH_BANDS.items() if 2 ** (pitch / 12) < top)
         done.append(replace(row, facts=groups))
     return done
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -46,8 +46,9 @@ def learn(entries: Sequence[Entry], place: Place, tools: Tools, jobs: int, advan
     """Features of the utterances that have a usable recording, at most MOST per speaker.
 
     Known ones come from the cache, which goes by the content of recording and mel spectrogram and by what is installed.
-    `advance` is called with the number of utterances done.
+    Pitch is DIO's. `advance` is called with the number of utterances done.
     """
+    place = replace(place, front=replace(place.front, pitch="dio"))
     chosen = _thinned(usable(entries, place.raw))
     keys = [_key(entry, place, tools) for entry in chosen]
     cached = _read(place.cache)

@@ -83,7 +83,8 @@ def order_figure(report: Mapping[str, Any]) -> Figure:
         axis.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", fontsize=8)
         axis.set_title(f"{title} ({UNITS[feature]} from the speaker's mean)", fontsize=9)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,9 @@ def _row(task: Task, system: str, spoken: Spoken, real: Analysis) -> Row:
 def describe(
     wav: npt.NDArray[np.float32], analysis: Analysis, front: FrontEnd, tools: Tools
 ) -> tuple[Vector | None, Vector | None]:
-    """Features for the judge of emotions, speaker embedding."""
+    """Features for the judge of emotions, speaker embedding. The judge's pitch is DIO's, whatever the metrics' is."""
+    if front.pitch != "dio":
+        analysis = analyse(wav, replace(front, pitch="dio"), envelope=False)
     features = emotion_judge.features(analysis) if analysis.f0 is not None else None
     return features, similarity.embed(wav, front.sampling_rate) if tools.voices else None
 

@@ -49,6 +49,8 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
+# name -> where it ends, Hz; of the mean pitch of a recording
+PITCH_BANDS = {"below 150 Hz": 150.0, "150-250 Hz": 250.0, "above 250 Hz": float("inf")}
 # what emotions are ranked by, and how it is called
 PROSODY = {"pitch": "pitch", "pitch_range": "pitch range", "loudness": "loudness", "rate": "rate"}
 

@@ -48,7 +48,7 @@ def read_recording(entry: Entry, raw: Path, features: Path, front: FrontEnd) -> 
             "run preprocess.py again"
         )
     samples = len(mel) * front.hop_length
-    return Recording(entry, wav[start : start + samples], mel, misfit)
+    return Recording(entry, wav[start : start + samples].copy(), mel, misfit)
 
 
 def find(wav: npt.NDArray[np.float32], mel: npt.NDArray[np.float32], front: FrontEnd) -> tuple[int, float]:

@@ -48,8 +48,13 @@ def embed(wav: npt.NDArray[Any], sampling_rate: int) -> npt.NDArray[np.float32]:
     import torch
 
     mels = torch.from_numpy(_parts(_power_mel(_heard(wav, sampling_rate))))
-    with torch.inference_mode():
-        parts = _encoder()(mels)
+    encoder, threads = _encoder(), torch.get_num_threads()
+    torch.set_num_threads(1)  # many processes do this at the same time
+    try:
+        with torch.inference_mode():
+            parts = encoder(mels)
+    finally:
+        torch.set_num_threads(threads)
     mean = parts.mean(0).numpy()
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from evaluation.bootstrap import difference, interval
 from evaluation.measure import Row
-from evaluation.metrics import METRICS, PROSODY
+from evaluation.metrics import METRICS, PITCH_BANDS, PROSODY
 from evaluation.systems import ABOUT, REAL
 
 GROUPS = ("emotion", "speaker", "intensity", "sex", "pitch")
@@ -52,7 +52,12 @@ def _system(rows: Sequence[Row], real: Sequence[Row], emotions: list[str]) -> di
 
 
 def _which(rows: Sequence[Row], kind: str) -> list[str]:
-    return sorted({row.facts[kind] for row in rows if kind in row.facts})
+    return in_order({row.facts[kind] for row in rows if kind in row.facts})
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """By the alphabet; bands of pitch from low to high."""
+    return sorted(names, key=lambda name: (PITCH_BANDS.get(name, 0.0), name))
 
 
 def _values(rows: Sequence[Row], metric: str) -> list[float | None]:

@@ -1,5 +1,7 @@
 """The evaluator judged: nothing between a recording and itself, and known changes move exactly what they must."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,19 @@ def test_a_recording_and_itself(speech):
     for name in ("f0_correlation", "energy_correlation", "voiced_kept", "variance_ratio"):
         assert values[name] == pytest.approx(1.0, abs=1e-9)
     assert real.f0.max() > 0 and values["variance"] > 0
+
+
+def test_harvest_hears_a_voice_in_speech_and_none_in_noise(speech):
+    front = replace(FRONT, pitch="harvest")
+    real = analyse(speech, front)
+    values = compare(real, analyse(speech.copy(), front))
+    assert values["f0_rmse"] == values["voicing_error"] == 0.0 and values["voiced_kept"] == 1.0
+    dio = analyse(speech, FRONT).f0
+    both = (dio > 0) & (real.f0 > 0)
+    assert both.sum() > 0.7 * (dio > 0).sum()
+    assert np.median(np.abs(1200 * np.log2(real.f0[both] / dio[both]))) < 50  # cents: to half a semitone
+    noise = np.random.default_rng(3).normal(0, 0.1, 22050)
+    assert (analyse(noise, front).f0 > 0).mean() < 0.1
 
 
 def test_six_decibels_less_move_the_level_alone(speech):
