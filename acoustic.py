@@ -196,7 +196,7 @@ def build_model(
         if content.symbols != symbol_table(trained.preprocess.preprocessing.text.languages):
             raise UserError(f"{described} has another symbol table; such weights cannot be used with this version")
     model = AcousticModel(model_sizes(trained, ids))
-    load_weights(model, content.model, path)
+    load_weights(model, content.weights, path)
     return model, trained, ids
 
 

@@ -238,6 +238,7 @@ class Optimizer(_Section):
     anneal_steps: list[PositiveInt] = [300000, 400000, 500000]
     anneal_rate: PositiveFloat = 0.3
     lr_scale: PositiveFloat = 1.0  # factor on the whole schedule
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # running mean of the weights, which is what speaks; 0 = none
     amp_dtype: Literal["auto", "float16", "bfloat16"] = "auto"  # auto: whichever is fast on the device
 
 

@@ -67,9 +67,11 @@ class Generator(nn.Module):
         f0, voicing = decode(self.pitch(mel.transpose(1, 2)))
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(mel.shape[2] * a.hop_size, generator=generator).to(mel.device)
-        return self._stack(mel, f0, voicing, pulse_train(f0, a.hop_size, a.sampling_rate), noise.expand(len(mel), -1))
+        return self.excited(mel, f0, voicing, pulse_train(f0, a.hop_size, a.sampling_rate), noise.expand(len(mel), -1))
 
-    def _stack(self, mel: Tensor, f0: Tensor, voicing: Tensor, pulses: Tensor, noise: Tensor) -> Tensor:
+    def excited(self, mel: Tensor, f0: Tensor, voicing: Tensor, pulses: Tensor, noise: Tensor) -> Tensor:
+        """Mel [B, num_mels, T], f0 in Hz and voicing in 0 … 1 [B, T], pulses and noise [B, T * hop_length] -> what
+        `render` takes."""
         hop = self.architecture.hop_size
         told = torch.stack([torch.log2(f0 / 200.0), voicing], 1)  # (B, 2, T)
         blocks = [source.reshape(len(mel), -1, hop).transpose(1, 2) for source in (pulses, noise)]

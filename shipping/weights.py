@@ -23,7 +23,8 @@ from utils.shipped import ACOUSTIC, ARCHITECTURE, CONFIG, EMBEDDINGS, FORMAT, VO
 from utils.weights import fold_weight_norm, read_state
 from vocoder import Vocoder, load_vocoder
 
-NOT_SHIPPED = ("model", "optimizer", "scaler", "sampler")  # the weights have their own file; the rest is for training
+# The weights have a file of their own; the rest is for training
+NOT_SHIPPED = ("model", "running", "optimizer", "scaler", "sampler")
 
 
 def write_acoustic(
@@ -41,7 +42,7 @@ def write_acoustic(
     trained = _without_machine(trained)
     values = {key: value for key, value in vars(checkpoint).items() if key not in NOT_SHIPPED}
     write_json(folder / CONFIG, {"format": FORMAT, **values, "config": trained.to_dict()})
-    _save(folder / ACOUSTIC, checkpoint.model, half)
+    _save(folder / ACOUSTIC, checkpoint.weights, half)
     if uses_external_speakers(trained):
         (folder / EMBEDDINGS).mkdir()
         for name in ids.speakers:
@@ -83,7 +84,7 @@ def read_back(folder: Path, checkpoint: Checkpoint, config: Config, half: bool) 
     """Load what was written; raises UserError unless it is what was meant, to the last bit."""
     content = read_shipped(folder)
     build_model(content, config, folder / ACOUSTIC)
-    for name, weight in checkpoint.model.items():
+    for name, weight in checkpoint.weights.items():
         if not torch.equal(content.model[name], _stored(weight, half).to(weight.dtype)):
             raise UserError(f"{folder / ACOUSTIC}: {name} reads unlike what was written; is the disk in order?")
 

@@ -139,7 +139,7 @@ def test_harmonics_keep_their_phase_over_a_long_steady_sound():
     with torch.no_grad():
         f0 = torch.full((1, 87), 137.3)
         pulses = pulse_train(f0, HOP, RATE)
-        sources = generator._stack(
+        sources = generator.excited(
             torch.full((1, 80, 87), -3.0), f0, torch.ones(1, 87), pulses, torch.zeros(1, 87 * HOP)
         )
         wav = generator.render(sources)[0, 20 * HOP : -20 * HOP].double()

@@ -15,6 +15,7 @@ from errors import UserError
 from text import check_phones, symbol_table
 from training.precision import Precision
 from training.processes import Process
+from training.running import RunningWeights
 from training.start import check_same
 from utils.checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
 from utils.metadata import IdMaps, read_metadata
@@ -48,6 +49,7 @@ class TrainState:
         self.model = new_model(config, self.ids).to(process.device)
         optimizer = config.train.optimizer
         self.optimizer = make_optimizer(self.model.parameters(), optimizer.betas, optimizer.eps, optimizer.weight_decay)
+        self.running = RunningWeights(self.model, optimizer.ema)
         self.scaler = precision.scaler(process.device)
         self.sampler = LengthBucketSampler(
             self.train_set.lengths, optimizer.batch_size, config.train.seed, process.rank, process.world
@@ -72,6 +74,8 @@ class TrainState:
             ):
                 check_same(path, name, saved, own)
         load_weights(self.model, content.model, path)
+        if self.running.decay:  # begun now, if the checkpoint has none
+            load_weights(self.running.module, content.weights, path)
         if content.config is not None and content.optimizer:  # shipped weights come without an optimiser's state
             try:
                 self.optimizer.load_state_dict(content.optimizer)
@@ -97,6 +101,7 @@ class TrainState:
                 speakers=self.ids.speakers,
                 emotions=self.ids.emotions,
                 symbols=self.symbols,
+                running=self.running.module.state_dict() if self.running.decay else {},
             ),
         )
 

@@ -111,6 +111,7 @@ class Trainer(Loop):
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
+        state.running.update(state.step)
         if process.world > 1:
             metrics = dict(zip(metrics, process.sum(torch.stack(list(metrics.values()))).unbind(), strict=True))
         metrics |= {"gradient_norm": norm, "learning_rate": torch.tensor(rate)}
@@ -160,14 +161,14 @@ class Trainer(Loop):
         if step % due.synth_step == 0 or end:
             if self._samples is None:
                 self._samples = SampleWriter(self.config, self.state.val_set, self.process.device)
-            self._samples.write(self.state.model, self.precision, tracker, step)
+            self._samples.write(self.state.running.module, self.precision, tracker, step)
         if step % due.log_step == 0:
             tracker.flush()
 
     def validate(self) -> dict[str, float]:
         """Validation losses and, with labels, emotion accuracy, under the same names as the training ones."""
         loader = batches_by_length(self.state.val_set, self.config.train.optimizer.batch_size)
-        result = validate(self.state.model, loader, self.loss, self.precision, self.process.device)
+        result = validate(self.state.running.module, loader, self.loss, self.precision, self.process.device)
         losses = {name: float(value) for name, value in result.losses.named().items()}
         heard = {} if result.emotion_accuracy is None else {"emotion_accuracy": result.emotion_accuracy}
         return losses | heard

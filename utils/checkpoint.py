@@ -35,6 +35,12 @@ class Checkpoint:
     speakers: dict[str, int] = field(default_factory=dict)
     emotions: dict[str, int] = field(default_factory=dict)
     symbols: list[str] = field(default_factory=list)
+    running: dict[str, Tensor] = field(default_factory=dict)  # running mean of the weights (train.optimizer.ema)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to speak with."""
+        return self.running or self.model
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ class FourierTrainee(Trainee):
             f0 = torch.where(told, segments.f0, f0)
         pulses = pulse_train(f0, hop, own.architecture.sampling_rate, phases.to(mel.device))
         noise = torch.stack([_noise(int(seed), mel.shape[2] * hop) for seed in seeds]).to(mel.device)
-        return own.render(own._stack(mel, f0, voicing, pulses, noise)), losses
+        return own.render(own.excited(mel, f0, voicing, pulses, noise)), losses
 
 
 def _noise(seed: int, samples: int) -> Tensor:
@@ -139,22 +138,6 @@ def prepare(trainee: Trainee) -> Trainee:
     if isinstance(trainee.generator, hifigan.Generator):
         normalise(trainee.generator)
     return trainee
-
-
-class RunningWeights:
-    """Exponential mean of a generator's weights: better than any of them, since steps of Adam scatter around it."""
-
-    def __init__(self, generator: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.generator = deepcopy(generator).requires_grad_(False).eval() if decay else generator
-
-    @torch.no_grad()
-    def update(self, generator: nn.Module, step: int) -> None:
-        """After `step` steps; the first ones count more, lest the mean begin with random weights."""
-        if self.decay:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            for ours, theirs in zip(self.generator.parameters(), generator.parameters(), strict=True):
-                ours.lerp_(theirs, 1 - decay)
 
 
 def export(generator: nn.Module, architecture: dict[str, Any], config: Config, path: Path) -> None:

@@ -12,11 +12,12 @@ from torch import nn
 from config import Config
 from errors import UserError
 from training.precision import Precision
+from training.running import RunningWeights
 from training.start import check_same
 from utils.checkpoint import checkpoint_path, known_steps, write_content
 from utils.weights import load_content
 from vocoder_training.discriminators import new_jury
-from vocoder_training.generators import RunningWeights, begin_from, export, new_trainee, prepare
+from vocoder_training.generators import begin_from, export, new_trainee, prepare
 
 FORMAT = 1
 KIND = "vocoder training"
@@ -58,7 +59,7 @@ class VocoderState:
             self.trainee.generator.load_state_dict(content["generator"])
             self.jury.load_state_dict(content["discriminators"])
             if self.running.decay:  # begun now, if the checkpoint has none
-                self.running.generator.load_state_dict(content["running"] or content["generator"])
+                self.running.module.load_state_dict(content["running"] or content["generator"])
             self.generator_optimizer.load_state_dict(content["generator_optimizer"])
             self.jury_optimizer.load_state_dict(content["discriminators_optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -71,13 +72,13 @@ class VocoderState:
         """Write the checkpoint of the present step and, ready for use, generator_{step}.pth.tar with its JSON; returns
         the latter."""
         generator = self.folder / f"generator_{self.step}.pth.tar"
-        export(self.running.generator, self.trainee.to_json(), self.config, generator)
+        export(self.running.module, self.trainee.to_json(), self.config, generator)
         content: dict[str, Any] = {
             "format": FORMAT,
             "kind": KIND,
             "step": self.step,
             "generator": self.trainee.generator.state_dict(),
-            "running": self.running.generator.state_dict() if self.running.decay else {},
+            "running": self.running.module.state_dict() if self.running.decay else {},
             "discriminators": self.jury.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminators_optimizer": self.jury_optimizer.state_dict(),

@@ -88,7 +88,7 @@ class VocoderTrainer(Loop):
         norm = self._update(total, state.generator_optimizer, state.trainee.parameters())
         state.scaler.update()
         state.step += 1
-        state.running.update(state.trainee.generator, state.step)
+        state.running.update(state.step)
         metrics |= {f"loss/{name}": value.detach() for name, value in (losses | {"total": total}).items()}
         if process.world > 1:  # every process has as many segments: the mean of means is the mean
             summed = process.sum(torch.stack([value.float() for value in metrics.values()])) / process.world
@@ -168,11 +168,11 @@ class VocoderTrainer(Loop):
         if step % due.log_step == 0 or end:
             tracker.scalars("train", step, means.take())
         if step % due.val_step == 0 or end:
-            result = self._validator.losses(self.state.running.generator)
+            result = self._validator.losses(self.state.running.module)
             tracker.scalars("val", step, {f"loss/{name}": value for name, value in result.items()})
             bar.write(f"step {step}: val " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
         if step % due.synth_step == 0 or end:
-            self._validator.write_samples(self.state.running.generator, tracker, step)
+            self._validator.write_samples(self.state.running.module, tracker, step)
         if step % due.log_step == 0:
             tracker.flush()
 
