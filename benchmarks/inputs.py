@@ -170,9 +170,12 @@ def speak_steadily(model: AcousticModel) -> None:
 
 
 def write_vocoders(folder: Path) -> None:
-    """Generators with random weights, as their authors' checkpoints: {V1, V2, V3, MelGAN}.pt."""
+    """Generators with random weights, as their authors' checkpoints: {V1, V2, V3, MelGAN, Fourier}.pt."""
+    import json
+
     import torch
 
+    import fourier
     import hifigan
     import melgan
 
@@ -181,6 +184,9 @@ def write_vocoders(folder: Path) -> None:
         name: hifigan.Generator(architecture) for name, architecture in hifigan.VERSIONS.items()
     }
     generators["MelGAN"] = melgan.Generator()
+    architecture = fourier.VERSIONS["fourier"]
+    generators["Fourier"] = fourier.Generator(architecture)
+    (folder / "Fourier.json").write_text(json.dumps(architecture.to_json()), encoding="utf-8")
     for name, generator in generators.items():
         torch.save({"generator": generator.state_dict()}, folder / f"{name}.pt")
 

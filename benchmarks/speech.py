@@ -18,6 +18,7 @@ SPEECH = (1, 5, 30)  # seconds
 VOCODED = 2.0  # seconds
 VOCODERS = {
     **{f"HiFi-GAN {version}": ("HiFi-GAN", f"{version}.pt", "8000") for version in ("V1", "V2", "V3")},
+    "Fourier": ("Fourier", "Fourier.pt", "8000"),
     "MelGAN": ("MelGAN", "MelGAN.pt", "null"),
     "Griffin-Lim": ("Griffin-Lim", None, "8000"),
 }

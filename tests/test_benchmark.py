@@ -143,7 +143,7 @@ def test_a_failing_group_is_reported_and_the_others_go_on(troubled):
     assert {row.group for row in report.rows} == {"vocoder"}
     assert "prepare: FAILED" in (output / "bench.md").read_text()
     vocoders = [row.name.removeprefix("vocoder ") for row in report.rows if row.unit == "s"]
-    assert vocoders == ["HiFi-GAN V1", "HiFi-GAN V2", "HiFi-GAN V3", "MelGAN", "Griffin-Lim"]
+    assert vocoders == ["HiFi-GAN V1", "HiFi-GAN V2", "HiFi-GAN V3", "Fourier", "MelGAN", "Griffin-Lim"]
 
 
 def test_without_calibration_the_columns_are_empty_and_a_note_says_so(troubled):
