@@ -7,6 +7,7 @@ import pytest
 
 from config import from_dict, known_datasets, load_config
 from config.loading import CONFIG_ROOT
+from config.schema import Decoder, Transformer
 from errors import UserError
 
 
@@ -25,8 +26,9 @@ def test_reference_configuration_is_the_original_where_it_differs():
     assert sound.model.emotion_token_layer.mask_padding and not reference.model.emotion_token_layer.mask_padding
     assert reference.preprocess.preprocessing.audio.normalization == "utterance_peak"
     assert (sound.train.optimizer.warm_up_step, reference.train.optimizer.warm_up_step) == (1000, 4000)
-    assert reference.train.optimizer == sound.train.optimizer.model_copy(update={"warm_up_step": 4000})
-    assert reference.model.decoder == sound.model.decoder
+    original = {"warm_up_step": 4000, "lr_scale": 1.0, "ema": 0.0}
+    assert reference.train.optimizer == sound.train.optimizer.model_copy(update=original)
+    assert reference.model.decoder == Decoder() and reference.model.transformer == Transformer()
 
 
 def test_no_path_leaves_the_folder_it_is_run_in():
@@ -56,7 +58,7 @@ def test_overrides_are_typed_and_later_ones_win():
         ("train.loss.emotion=focal", "loss.emotion"),
         ("model.decoder.decoder_head=7", "decoder_head 7 must divide"),
         ("model.decoder.conv_kernel_size=4", "must be odd"),
-        ("model.decoder.decoder_hidden=128", "must equal"),
+        ("model.decoder.decoder_hidden=192", "must equal"),
         ("preprocess.preprocessing.split.by=speaker", "must name at least one"),
         ("preprocess.preprocessing.mel.mel_fmax=20000", "mel_fmax <= 11025"),
         ("preprocess.preprocessing.stft.hop_length=2048", "hop_length <= win_length"),
