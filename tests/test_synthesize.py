@@ -270,7 +270,7 @@ def test_golden_published_weights_speak(trained, tmp_path):
     emotions = ["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"]
     IdMaps.of(speakers, emotions).save(tmp_path)
     settings = [f"train.path.ckpt_path={tmp_path / 'ckpt'}", f"preprocess.path.preprocessed_path={tmp_path}"]
-    settings += ["model.emotion_token_layer.mask_padding=false"]
+    settings += ["model.emotion_token_layer={mask_padding: false}"]  # and the original's encoder
     flags = ("--text", TEXT, "--speaker_id", "Actor_24", "--emotion_id", "surprised", "--output", tmp_path / "out")
     result = run_script("synthesize.py", *single(trained, *flags, *with_overrides(settings), step=900000))
     assert_ok(result)

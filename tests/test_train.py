@@ -162,13 +162,19 @@ def test_the_running_mean_of_weights_is_what_is_validated_and_spoken(data, tmp_p
 def test_it_learns(data, tmp_path):
     """Losses of a model that works fall on a task this small."""
     arguments = train_arguments(
-        data, tmp_path, "train.step.total_step=60", "train.step.save_step=1000", "train.step.val_step=20"
+        data,
+        tmp_path,
+        "train.step.total_step=60",
+        "train.step.save_step=1000",
+        "train.step.val_step=20",
+        "train.optimizer.ema=0",  # its mean of 20 steps is as good as 60 steps
     )
     assert_ok(run_script("train.py", *arguments))
     mel, duration = (scalars(tmp_path, "val", f"loss/{name}") for name in ("mel_last", "duration"))
-    assert mel[60] < 0.95 * mel[20] and mel[60] < 1.5  # a level of -5 predicted as 0 would be 5
-    assert duration[60] < 0.7 * duration[20]
     train_mel = scalars(tmp_path, "train", "loss/mel_last")
+    assert mel[60] < mel[20] and mel[60] < 1.5  # a level of -5 predicted as 0 would be 5
+    assert train_mel[60] < 0.5 * train_mel[2]
+    assert duration[60] < 0.7 * duration[20]
     assert train_mel[60] == pytest.approx(mel[60], rel=0.5)  # one quantity, on the same scale
 
 
@@ -341,9 +347,10 @@ def test_labels_of_labelled_utterances_are_read(data, tmp_path):
 def test_soft_token_rate_one_trains_everything_through_the_reference(data, tmp_path):
     trainer = in_process_trainer(data, tmp_path, "train.emotion.soft_token_rate=1.0", "train.loss.alpha=0.0")
     trainer.state.optimizer = torch.optim.SGD(trainer.state.model.parameters(), lr=1.0)
-    before = trainer.state.model.emotion.reference_encoder.gru.weight_ih_l0.clone()
+    first = trainer.state.model.emotion.reference_encoder.convs[0].weight
+    before = first.detach().clone()
     trainer.train_step([next(iter(trainer.loader))])
-    assert not torch.equal(before, trainer.state.model.emotion.reference_encoder.gru.weight_ih_l0)
+    assert not torch.equal(before, first)
 
 
 def limited_files(megabytes: int):

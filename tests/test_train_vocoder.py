@@ -215,7 +215,7 @@ def test_it_learns(data, tmp_path):
     validator = Validator(trainer.data, trainer.spectral, 3, CPU.device)
     for step in range(81):
         if step in (0, 60, 80):
-            losses[step] = validator.losses(trainer.state.running.generator)
+            losses[step] = validator.losses(trainer.state.running.module)
         trainer.advance(0)
     assert losses[60]["mel"] < 0.9 * losses[0]["mel"] and losses[60]["stft"] < 0.95 * losses[0]["stft"]
     assert losses[80]["mel"] < 0.8 * losses[0]["mel"]
