@@ -17,7 +17,7 @@ from utils.cli import Parser, positive_int, run
 from utils.stages import stage
 
 TEXT = "Kids are talking by the door"
-STEPS = {"Sample": 1000, "RAVDESS": 800}  # what fits into six minutes on two cores
+STEPS = {"Sample": 1000, "RAVDESS": 800}  # some minutes of training
 
 
 def build_parser() -> Parser:

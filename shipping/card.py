@@ -109,10 +109,7 @@ def _limits(facts: Mapping[str, Any]) -> str:
         if ravdess
         else ""
     )
-    return (
-        f"## Limits\n\n{few}Only the speakers and emotions above are known. A label carries an emotion more reliably "
-        "than a reference recording. Nothing marks the output as synthetic.\n"
-    )
+    return f"## Limits\n\n{few}Only the speakers and emotions above are known. Nothing marks the output as synthetic.\n"
 
 
 def _data(facts: Mapping[str, Any], corpora: Sequence[Mapping[str, str]]) -> str:
