@@ -114,7 +114,7 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
     from evaluation.measure import usable
     from evaluation.systems import Systems, stratified
     from preprocessor.facts import read_facts
-    from utils.metadata import read_metadata
+    from utils.metadata import read_metadata, read_sexes
     from vocoder import load_vocoder
 
     paths = loaded.config.preprocess.path
@@ -211,14 +211,6 @@ def with_griffin_lim(config: Config) -> Config:
     """The same with that vocoder."""
     vocoder = config.model.vocoder.model_copy(update={"model": "Griffin-Lim"})
     return config.model_copy(update={"model": config.model.model_copy(update={"vocoder": vocoder})})
-
-
-def read_sexes(path: Path) -> dict[str, str]:
-    """Speaker -> male or female, from lines like Actor_01|M; of a file that need not exist."""
-    names = {"M": "male", "F": "female"}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    pairs = (line.split("|")[:2] for line in lines if "|" in line)
-    return {speaker: names[sex.strip()] for speaker, sex in pairs if sex.strip() in names}
 
 
 @contextmanager

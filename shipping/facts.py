@@ -17,6 +17,7 @@ from config import Config, known_datasets, load_config
 from errors import UserError
 from preprocessor.corpus import get_corpus
 from utils.files import read_json, write_text
+from utils.metadata import read_sexes
 from utils.shipped import ROOT
 
 POINTS = 40  # of each curve
@@ -69,7 +70,7 @@ def data_facts(config: Config, trained: Config) -> dict[str, Any]:
     if not (root / "stats.json").is_file():
         return {"corpora": corpora, "speakers": {}}
     stats = read_json(root / "stats.json", "preprocess.py")
-    sexes = speaker_sexes(root / "speaker-info.txt")
+    sexes = read_sexes(root / "speaker-info.txt")
     return {
         "corpora": corpora,
         **{key: stats[key] for key in ("utterances", "train", "val", "hours", "emotions") if key in stats},
@@ -77,17 +78,6 @@ def data_facts(config: Config, trained: Config) -> dict[str, Any]:
             name: {"utterances": count, "sex": sexes.get(name)} for name, count in stats.get("speakers", {}).items()
         },
     }
-
-
-def speaker_sexes(path: Path) -> dict[str, str]:
-    """Speaker -> "male" or "female", for those of whom speaker-info.txt ("Actor_01|M" per line) says it."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    words = {"M": "male", "F": "female"}
-    pairs = (line.split("|")[:2] for line in lines if "|" in line)
-    return {name: words[letter] for name, letter in pairs if letter in words}
 
 
 def curves(folder: Path, step: int) -> dict[str, Any]:

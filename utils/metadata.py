@@ -27,6 +27,18 @@ def emotion_of(name: str) -> str | None:
     return None if emotion == NO_EMOTION else emotion
 
 
+def read_sexes(path: Path) -> dict[str, str]:
+    """Speaker -> "male" or "female", for those of whom speaker-info.txt ("Actor_01|M" per line) says it; {} where there
+    is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    words = {"M": "male", "F": "female"}
+    pairs = (line.split("|")[:2] for line in lines if "|" in line)
+    return {name: words[letter.strip()] for name, letter in pairs if letter.strip() in words}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One utterance as the metadata files name it."""
