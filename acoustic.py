@@ -13,6 +13,7 @@ from config import Config, from_dict
 from config.schema import PreprocessConfig
 from errors import UserError
 from model import AcousticModel, ModelSizes
+from model.prosody import BASE, COMBS, HIGHEST, LOWEST
 from model.published import from_published, is_published
 from text import symbol_count, symbol_table
 from text.phone_classes import RANGES, levels
@@ -60,6 +61,11 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
         decoder_heads=decoder.decoder_head,
         decoder_kernel=decoder.conv_kernel_size,
         decoder_dropout=decoder.decoder_dropout,
+        prosody_layers=config.model.prosody.layer,
+        prosody_heads=config.model.prosody.head,
+        prosody_kernel=config.model.prosody.conv_kernel_size,
+        prosody_dropout=config.model.prosody.dropout,
+        intensities=len(config.model.intensities),
         min_phone_frames=config.model.min_phone_frames if config.model.alignment == "learned" else None,
     )
 
@@ -69,6 +75,11 @@ def new_model(config: Config, ids: IdMaps) -> AcousticModel:
     model = AcousticModel(model_sizes(config, ids))
     if model.aligner is not None:
         model.aligner.templates.copy_(phone_templates(config.preprocess, model.sizes.symbols))
+    if model.prosody is not None:
+        from audio.harmonics import harmonic_combs
+
+        octaves = torch.linspace(LOWEST, HIGHEST, COMBS, dtype=torch.float64)
+        model.prosody.combs.copy_(harmonic_combs(mel_spectrogram(config), BASE * torch.exp2(octaves)))
     return model
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from config import Config
 from errors import UserError
 from text import phones_to_ids
-from utils.metadata import Entry, IdMaps, read_metadata
+from utils.metadata import Entry, IdMaps, intensity_of, read_metadata
 
 UNLABELLED = -1  # emotion id of an utterance without a label
 HELD_BYTES = 2**30  # of mel spectrograms that a dataset keeps in memory: all of RAVDESS ten times
@@ -39,6 +39,8 @@ class Batch:
     mels: Tensor  # [B, T, 80] log-mel
     mel_lengths: Tensor  # [B] frames
     durations: Tensor | None  # [B, N] frames; None: the model aligns
+    pitches: Tensor | None = None  # [B, T] Hz, 0 = unvoiced; None: nobody asked
+    intensities: Tensor | None = None  # [B] ids, UNLABELLED where the name says none; None: the model knows none
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; waits for nothing where memory is pinned."""
@@ -79,14 +81,17 @@ class Item(NamedTuple):
     emotion: int
     mel: np.ndarray  # [T, 80]
     durations: np.ndarray | None  # [N]
+    pitch: np.ndarray | None = None  # [T] Hz
+    intensity: int | None = None
 
 
 class UtteranceDataset(Dataset[Item]):
     """The utterances of one metadata file (`train.txt`, `val.txt`) with their features.
 
     `withheld` are the keys of utterances whose emotion label is not to be used; `unlabelled` adds to them those that
-    have none. `aligned`: there are durations; they are read at once (they tell the lengths), mels when first asked for,
-    and kept as far as HELD_BYTES go.
+    have none. `aligned`: there are durations; they are read at once (they tell the lengths), mels and, where `pitched`,
+    pitches when first asked for, and kept as far as HELD_BYTES go. `intensities`: words that an utterance's name may
+    have in it (utils.metadata.intensity_of).
     Raises UserError naming the file for a missing or inconsistent one.
     """
 
@@ -98,8 +103,11 @@ class UtteranceDataset(Dataset[Item]):
         external_speakers: bool,
         withheld: frozenset[tuple[str, str]] = frozenset(),
         aligned: bool = True,
+        pitched: bool = False,
+        intensities: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self.pitched = pitched
         self.entries = read_metadata(root / metadata)
         if not self.entries:
             raise UserError(
@@ -112,6 +120,10 @@ class UtteranceDataset(Dataset[Item]):
         self.emotions = [
             UNLABELLED if entry.emotion is None else ids.emotion_id(entry.emotion) for entry in self.entries
         ]
+        self.intensities: list[int] | None = None
+        if intensities:
+            found = [intensity_of(entry.name, intensities) for entry in self.entries]
+            self.intensities = [UNLABELLED if each is None else each for each in found]
         self.durations: list[np.ndarray] | None = None
         if aligned:
             self.durations = [self._durations(entry) for entry in self.entries]
@@ -125,7 +137,7 @@ class UtteranceDataset(Dataset[Item]):
                 name: load_array(root / "spker_embed" / f"{name}-spker_embed.npy").reshape(-1) for name in names
             }
 
-        self._held: dict[int, np.ndarray] = {}
+        self._held: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
         self._room = HELD_BYTES
 
     def __len__(self) -> int:
@@ -133,12 +145,14 @@ class UtteranceDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         entry = self.entries[index]
-        mel = self._held.get(index)
-        if mel is None:
-            mel = self._read_mel(index)
-            if mel.nbytes <= self._room:
-                self._held[index] = mel
-                self._room -= mel.nbytes
+        held = self._held.get(index)
+        if held is None:
+            held = self._read_mel(index), self._read_pitch(index) if self.pitched else None
+            size = sum(array.nbytes for array in held if array is not None)
+            if size <= self._room:
+                self._held[index] = held
+                self._room -= size
+        mel, pitch = held
         return Item(
             entry,
             self.phones[index],
@@ -147,6 +161,8 @@ class UtteranceDataset(Dataset[Item]):
             UNLABELLED if entry.key in self.unlabelled else self.emotions[index],
             mel,
             None if self.durations is None else self.durations[index],
+            pitch,
+            None if self.intensities is None else self.intensities[index],
         )
 
     def _read_mel(self, index: int) -> np.ndarray:
@@ -158,6 +174,22 @@ class UtteranceDataset(Dataset[Item]):
                 "make both again with preprocess.py"
             )
         return mel
+
+    def _read_pitch(self, index: int) -> np.ndarray:
+        entry = self.entries[index]
+        path = self.root / "pitch" / f"{entry.speaker}-pitch-{entry.name}.npy"
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing; run preprocess.py again (with the --set of training), or train without prosody "
+                "(--set model.prosody.layer=0)"
+            )
+        pitch = load_array(path)
+        if pitch.shape != (self.lengths[index],):
+            raise UserError(
+                f"{path} holds {pitch.shape} values for {self.lengths[index]} frames; "
+                "make both again with preprocess.py"
+            )
+        return pitch
 
     def _mel_path(self, entry: Entry) -> Path:
         return self.root / "mel" / f"{entry.speaker}-mel-{entry.name}.npy"
@@ -185,6 +217,22 @@ class UtteranceDataset(Dataset[Item]):
                 "make both again with preprocess.py"
             )
         return durations
+
+
+def open_dataset(
+    config: Config, metadata: str, ids: IdMaps, withheld: frozenset[tuple[str, str]] = frozenset()
+) -> UtteranceDataset:
+    """The preprocessed utterances of train.txt or val.txt with what a model of this configuration learns from."""
+    return UtteranceDataset(
+        Path(config.preprocess.path.preprocessed_path),
+        metadata,
+        ids,
+        config.preprocess.preprocessing.speaker_embedder != "none",
+        withheld,
+        aligned=config.model.alignment == "textgrid",
+        pitched=config.model.prosody.layer > 0,
+        intensities=config.model.intensities,
+    )
 
 
 def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
@@ -227,7 +275,10 @@ def collate(items: Sequence[Item], multiples: tuple[int, int] = (1, 1)) -> Batch
     phones = np.zeros((len(items), count), dtype=np.int64)
     durations = np.zeros_like(phones)
     mels = np.empty((len(items), frames, items[0].mel.shape[1]), dtype=np.float32)
+    pitches = None if items[0].pitch is None else np.zeros(mels.shape[:2], dtype=np.float32)
     for row, item in enumerate(items):
+        if pitches is not None and item.pitch is not None:
+            pitches[row, : len(item.mel)] = item.pitch
         phones[row, : len(item.phones)] = item.phones
         if item.durations is not None:
             durations[row, : len(item.phones)] = item.durations
@@ -248,6 +299,10 @@ def collate(items: Sequence[Item], multiples: tuple[int, int] = (1, 1)) -> Batch
         mels=shared,
         mel_lengths=lengths,
         durations=torch.from_numpy(durations) if items[0].durations is not None else None,
+        pitches=None if pitches is None else torch.from_numpy(pitches),
+        intensities=None
+        if items[0].intensity is None
+        else torch.tensor([UNLABELLED if item.intensity is None else item.intensity for item in items]),
     )
 
 

@@ -98,13 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dataset_of(loaded: LoadedModel, split: str) -> UtteranceDataset:
     """The utterances of one split."""
-    from acoustic import uses_external_speakers
-    from dataset import UtteranceDataset
+    from dataset import open_dataset
 
-    config = loaded.config
-    root = Path(config.preprocess.path.preprocessed_path)
-    aligned = config.model.alignment == "textgrid"
-    return UtteranceDataset(root, f"{split}.txt", loaded.ids, uses_external_speakers(config), aligned=aligned)
+    return open_dataset(loaded.config, f"{split}.txt", loaded.ids)
 
 
 def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device: torch.device) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_languages(config.preprocessing.text.languages)
     output = Path(config.path.preprocessed_path)
     started = time.perf_counter()
-    made = plan(config, None if learned else args.textgrids or output / "TextGrid")
+    made = plan(config, None if learned else args.textgrids or output / "TextGrid", whole.model.prosody.layer > 0)
     with (
         workers(args.cluster, output) as cluster,
         tqdm(total=made.count, unit="file", desc="preprocess", disable=None) as bar,

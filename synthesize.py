@@ -39,7 +39,9 @@ from errors import UserError
 from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
 
 if TYPE_CHECKING:
+    from acoustic import LoadedModel
     from config import Config
+    from model import ProsodyControl
     from synthesis.requests import Request
     from synthesis.synthesizer import Synthesizer
 
@@ -88,6 +90,25 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step or pretrained>")
+    parser.add_argument(
+        "--intensity",
+        metavar="WORD",
+        help="how strongly the emotion is meant, in the training data's words, e.g. normal or strong (default: between "
+        "them; batch: where a line's name says none)",
+    )
+    parser.add_argument(
+        "--pitch_shift", type=_within(-24, 24), default=0.0, metavar="SEMITONES", help="-24 to 24 (default 0)"
+    )
+    parser.add_argument(
+        "--pitch_range",
+        type=_within(0, 4),
+        default=1.0,
+        metavar="FACTOR",
+        help="on the movements of pitch around its mean, 0 (monotone) to 4 (default 1)",
+    )
+    parser.add_argument(
+        "--energy", type=_within(-30, 30), default=0.0, metavar="DB", help="as if spoken louder, -30 to 30 (default 0)"
+    )
     parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
     parser.add_argument(
         "--batch_size",
@@ -100,6 +121,18 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     return parser
+
+
+def _within(lowest: float, highest: float) -> Callable[[str], float]:
+    """An argument type: a number from `lowest` to `highest`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"must lie in {lowest:g} … {highest:g}, got {value:g}")
+        return value
+
+    return number
 
 
 def _speed(text: str) -> float:
@@ -190,10 +223,34 @@ def load(args: argparse.Namespace, config: Config) -> tuple[Synthesizer, Path]:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     loaded = load_model(config, args.restore_step, device)
+    control = wanted_prosody(args, loaded)
     vocoder = load_vocoder(loaded.config, device)
     print(f"{loaded}, {vocoder.name}")
     folder = args.output or Path(config.train.path.result_path) / loaded.label
-    return Synthesizer(loaded, vocoder, device), folder
+    return Synthesizer(loaded, vocoder, device, control), folder
+
+
+def wanted_prosody(args: argparse.Namespace, loaded: LoadedModel) -> ProsodyControl:
+    """Raises UserError where it is asked of a model that has no prosody predictor."""
+    from model import ProsodyControl
+
+    control = ProsodyControl(args.pitch_shift, args.pitch_range, args.energy)
+    if control != ProsodyControl() and loaded.model.prosody is None:
+        raise UserError(
+            f"{loaded.path} predicts no prosody, so --pitch_shift, --pitch_range and --energy say nothing to it; "
+            "leave them out, or train with model.prosody.layer above 0"
+        )
+    return control
+
+
+def intensity_number(args: argparse.Namespace, loaded: LoadedModel) -> int | None:
+    """Of --intensity among those that the model knows. Raises UserError for another word."""
+    if args.intensity is None:
+        return None
+    known = loaded.config.model.intensities
+    if args.intensity not in known:
+        raise UserError(f"unknown intensity {args.intensity!r}; known to {loaded.path}: {', '.join(known) or 'none'}")
+    return known.index(args.intensity)
 
 
 def prepare_single(args: argparse.Namespace, config: Config, samples: BinaryIO | None) -> Callable[[], None]:
@@ -211,6 +268,7 @@ def prepare_single(args: argparse.Namespace, config: Config, samples: BinaryIO |
     if language not in spoken:
         raise UserError(f"{loaded.path} was not trained on {language!r}; choose --language of: {', '.join(spoken)}")
     loaded.ids.speaker_id(request.speaker)
+    request = replace(request, intensity=intensity_number(args, loaded))
     every = request.emotion == ALL_EMOTIONS
     if not every and request.emotion is not None:
         loaded.ids.emotion_id(request.emotion)
@@ -234,7 +292,14 @@ def prepare_batch(args: argparse.Namespace, config: Config) -> Callable[[], None
     read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
     synthesizer, folder = load(args, config)
     loaded = synthesizer.loaded
-    requests = batch_requests(args.source, loaded.ids, args.emotion_id, languages_of(loaded.config))
+    requests = batch_requests(
+        args.source,
+        loaded.ids,
+        args.emotion_id,
+        languages_of(loaded.config),
+        loaded.config.model.intensities,
+        intensity_number(args, loaded),
+    )
     return partial(speak_batch, args, synthesizer, requests, folder)
 
 

@@ -191,6 +191,15 @@ class Decoder(_Section):
         return self
 
 
+class Prosody(_Section):
+    """Pitch, voicing and loudness of every frame as the decoder is told them; no part of the paper's model."""
+
+    layer: Count = 0  # blocks of their predictor; 0 = none, as the original
+    head: PositiveInt = 8
+    conv_kernel_size: PositiveInt = 15
+    dropout: Dropout = 0.1
+
+
 class Vocoder(_Section):
     # auto: `checkpoint`, else the vocoder in pretrained/<dataset>, else HiFi-GAN as published, else Griffin-Lim
     model: Literal["auto", "Fourier", "HiFi-GAN", "MelGAN", "Griffin-Lim"] = "auto"
@@ -204,6 +213,9 @@ class ModelConfig(_Section):
     transformer: Transformer = Transformer()
     emotion_token_layer: EmotionTokenLayer = EmotionTokenLayer()
     decoder: Decoder = Decoder()
+    prosody: Prosody = Prosody()
+    # how strongly an emotion is meant, as a word between hyphens in the utterances' names; empty = nothing of the kind
+    intensities: list[Annotated[str, Field(pattern=r"^[A-Za-z]+$")]] = []
     multi_speaker: Literal[True] = True
     max_seq_len: PositiveInt = 320  # positions in the stored sinusoid table
     alignment: Literal["textgrid", "learned"] = "textgrid"  # durations from TextGrids, or found while training
@@ -214,6 +226,10 @@ class ModelConfig(_Section):
     def _hidden_sizes_agree(self) -> ModelConfig:
         if self.decoder.decoder_hidden != self.transformer.encoder_hidden:
             raise ValueError("decoder.decoder_hidden must equal transformer.encoder_hidden")
+        _divides(self.decoder.decoder_hidden, prosody_head=self.prosody.head)
+        _odd(prosody_conv_kernel_size=self.prosody.conv_kernel_size)
+        if len(set(self.intensities)) < len(self.intensities) or len(self.intensities) == 1:
+            raise ValueError(f"intensities must be none or at least two different words, got {self.intensities}")
         return self
 
 
@@ -255,6 +271,7 @@ class Loss(_Section):
     beta: Annotated[float, Field(ge=0.0)] = 0.1  # weight of the duration loss
     gamma: Annotated[float, Field(ge=0.0)] = 1.0  # weight of the forward-sum loss (learned alignment)
     delta: Annotated[float, Field(ge=0.0)] = 0.0125  # weight of the binarisation loss (learned alignment)
+    epsilon: Annotated[float, Field(ge=0.0)] = 0.2  # weight of the pitch, voicing and loudness losses (model.prosody)
     mel_normalization: Literal["mean", "reference"] = "mean"
     emotion: Literal["cross_entropy", "bce"] = "cross_entropy"
 

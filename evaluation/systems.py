@@ -77,10 +77,11 @@ class Systems:
         aligned = {"durations": batch.durations}
         if batch.durations is None:
             aligned = {"align_mels": batch.mels, "align_lengths": batch.mel_lengths}
+        labels = {"emotions": batch.emotions, "intensities": batch.intensities}
         own = {"reference_mels": batch.mels, "reference_lengths": batch.mel_lengths}
         outputs = {
-            "true_durations": self._run(batch, emotions=batch.emotions, **own, **aligned),
-            "predicted": self._run(batch, emotions=batch.emotions, **own),
+            "true_durations": self._run(batch, **labels, **own, **aligned),
+            "predicted": self._run(batch, **labels, **own),
             "soft_own": self._run(batch, **own),
         }
         entries = [self.reference_of(recording.entry) for _, recording in part]

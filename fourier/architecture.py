@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+MAY_BE_ZERO = ("fmin", "corrections")
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -24,12 +26,15 @@ class Architecture:
     hop_size: int = 256
     fmin: float = 0.0  # Hz, of the mel filterbank
     fmax: float = 8000.0
+    corrections: int = 0  # times that the speech's own mel spectrogram is compared with the wanted one and mended
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < (field.name != "fmin"):
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise ValueError(f"{field.name} must be a positive number, not {value!r}")
+            if value < 1 and field.name not in MAY_BE_ZERO:
+                raise ValueError(f"{field.name} must be at least 1, not {value!r}")
             if field.type == "int" and not isinstance(value, int):
                 raise ValueError(f"{field.name} must be a whole number, not {value!r}")
         if self.kernel_size % 2 == 0:
@@ -53,7 +58,7 @@ class Architecture:
     def from_json(cls, values: Mapping[str, Any]) -> Architecture:
         """From the object that `to_json` makes; keys that say something else are left aside. Raises ValueError."""
         known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        missing = {field.name for field in fields(cls)} - set(known)
+        missing = {field.name for field in fields(cls)} - set(known) - {"corrections"}  # files without it had none
         if missing:
             raise ValueError(f"{sorted(missing)[0]} is missing")
         return cls(**known)
@@ -70,6 +75,6 @@ class Architecture:
 
 
 VERSIONS = {
-    "fourier": Architecture(),
-    "fourier_tiny": Architecture(channels=32, layers=1, pitch_channels=16, pitch_layers=1),
+    "fourier": Architecture(corrections=8),
+    "fourier_tiny": Architecture(channels=32, layers=1, pitch_channels=16, pitch_layers=1, corrections=1),
 }

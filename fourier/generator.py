@@ -14,6 +14,7 @@ from fourier.excitation import pulse_train, spectrum
 from fourier.pitch import PitchPredictor, decode
 
 SMALLEST, LARGEST = -12.0, 7.0  # natural logarithms of magnitudes that a filter may reach
+STEEPEST = 3.0  # natural logarithm of the largest factor of one correction
 
 
 class Generator(nn.Module):
@@ -24,12 +25,16 @@ class Generator(nn.Module):
     3. Filters per frame and frequency: a complex one for the pulses, closed where there is no voice, and a real one for
        the noise; their magnitudes start from the mel spectrogram through the filterbank's pseudo-inverse.
     4. spectrum = pulses * filter + noise * filter, inverse Fourier transform, overlap-add.
+    5. `corrections` times: where the mel spectrogram of that waveform differs from the wanted one, its spectrum is
+       scaled by the quotient, and transformed back. Overlapping frames make a waveform's spectrum differ from what was
+       asked of it; phases stay as they are, unlike in Griffin and Lim's algorithm.
 
     Explicit pulses keep their phase over any number of frames, which a convolutional network alone cannot: it loses the
     voicing of low voices.
     """
 
     window: Tensor
+    basis: Tensor
     inverse_basis: Tensor
 
     def __init__(self, architecture: Architecture) -> None:
@@ -47,6 +52,7 @@ class Generator(nn.Module):
         basis = mel_filterbank(a.sampling_rate, a.n_fft, a.num_mels, a.fmin, a.fmax)
         inverse = torch.from_numpy(np.linalg.pinv(basis).astype(np.float32))
         window = torch.from_numpy((0.5 - 0.5 * np.cos(2 * np.pi * np.arange(a.n_fft) / a.n_fft)).astype(np.float32))
+        self.register_buffer("basis", torch.from_numpy(basis.astype(np.float32)), persistent=False)  # (num_mels, bins)
         self.register_buffer("inverse_basis", inverse, persistent=False)  # (bins, num_mels)
         self.register_buffer("window", window, persistent=False)  # Hann
 
@@ -54,7 +60,7 @@ class Generator(nn.Module):
     def context(self) -> int:
         """Frames on either side that a sample of `render` depends on."""
         overlap = self.architecture.n_fft // (2 * self.architecture.hop_size)
-        return self.filter.context + 2 * overlap + 1
+        return self.filter.context + 2 * overlap * (1 + self.architecture.corrections) + 1
 
     def forward(self, mel: Tensor) -> Tensor:
         return self.render(self.sources(mel))
@@ -77,8 +83,9 @@ class Generator(nn.Module):
         blocks = [source.reshape(len(mel), -1, hop).transpose(1, 2) for source in (pulses, noise)]
         return torch.cat([mel, told.to(mel.dtype), *(block.to(mel.dtype) for block in blocks)], 1)
 
-    def render(self, sources: Tensor) -> Tensor:
-        """What `sources` makes, whole or a piece of it [B, …, T] -> waveform [B, T * hop_length]."""
+    def render(self, sources: Tensor, corrections: int | None = None) -> Tensor:
+        """What `sources` makes, whole or a piece of it [B, …, T] -> waveform [B, T * hop_length]. `corrections`: other
+        than the architecture's number of them."""
         a = self.architecture
         seen, pulses, noise = sources.split([a.num_mels + 2, a.hop_size, a.hop_size], 1)
         # (B, T, bins); scaled so that a harmonic, and noise on average, have magnitude 1
@@ -86,7 +93,22 @@ class Generator(nn.Module):
         breath = self._spectrum(noise) / self.window.square().sum().sqrt()
         loud, quiet, real, imaginary = self._filters(seen)
         turned = torch.complex(real, imaginary) * (loud * torch.rsqrt(real**2 + imaginary**2 + 1e-6))
-        return self._waveform(voiced * turned + breath * quiet)
+        wav = self._waveform(voiced * turned + breath * quiet)
+        mel = seen[:, : a.num_mels].transpose(1, 2).float()
+        for _ in range(a.corrections if corrections is None else corrections):
+            wav = self._corrected(wav, mel)
+        return wav
+
+    def _corrected(self, wav: Tensor, mel: Tensor) -> Tensor:
+        """wav [B, T * hop_length], scaled per frame and frequency towards the log-mel spectrogram mel [B, T, M]."""
+        a = self.architecture
+        # real and imaginary parts as numbers: products and magnitudes of complex ones are several times as slow
+        parts = torch.view_as_real(spectrum(wav, a.n_fft, a.hop_size, self.window))  # (B, T, bins, 2)
+        own = torch.log(((parts.square().sum(3) + 1e-12).sqrt() @ self.basis.T).clamp(min=LOG_FLOOR))
+        # of a frequency: the mean over the bands that it is in; nothing where it is in none
+        shares = self.basis / self.basis.sum(0).clamp(min=1e-9)
+        gain = torch.exp((mel - own).clamp(-STEEPEST, STEEPEST) @ shares)
+        return self._waveform(torch.view_as_complex(parts * gain.unsqueeze(3)))
 
     def _filters(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Magnitude for pulses, magnitude for noise, direction for pulses (real, imaginary), each [B, T, bins]."""
@@ -116,7 +138,10 @@ class Generator(nn.Module):
 
 
 def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
-    """[B, T, n_fft] -> [B, (T - 1) * hop + n_fft]."""
-    size = (pieces.shape[1] - 1) * hop + pieces.shape[2]
-    folded: Tensor = F.fold(pieces.transpose(1, 2), (1, size), (1, pieces.shape[2]), stride=(1, hop))
-    return folded.flatten(1)
+    """[B, T, n_fft] -> [B, (T - 1) * hop + n_fft]; n_fft is a multiple of hop. Several times as fast as F.fold."""
+    parts = pieces.unflatten(2, (-1, hop))  # (B, T, n_fft / hop, hop)
+    behind = parts.shape[2] - 1
+    total = F.pad(parts[:, :, 0], (0, 0, 0, behind))
+    for k in range(1, behind + 1):
+        total = total + F.pad(parts[:, :, k], (0, 0, k, behind - k))
+    return total.flatten(1)

@@ -2,6 +2,7 @@
 
 from model.acoustic_model import AcousticModel, ModelOutput, ModelSizes, count_parameters
 from model.loss import LossCounts, Losses, LossSums, TrainingLoss
+from model.prosody import Prosody, ProsodyControl
 from model.schedule import learning_rate
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "Losses",
     "ModelOutput",
     "ModelSizes",
+    "Prosody",
+    "ProsodyControl",
     "TrainingLoss",
     "count_parameters",
     "learning_rate",

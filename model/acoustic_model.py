@@ -9,6 +9,7 @@ from model.blocks import FFTBlock, LConvBlock, SinusoidPositions, SpeakerConditi
 from model.decoder import MelDecoder
 from model.duration import DurationPredictor, frames_from_log, regulate_length
 from model.emotion import EmotionEncoder, EmotionTokens, InputNormalisation, Pooling, ReferenceEncoder
+from model.prosody import Prosody, ProsodyControl, ProsodyPrediction, ProsodyPredictor, places_in_phones
 from utils.masks import padding_mask
 
 
@@ -47,6 +48,11 @@ class ModelSizes:
     decoder_kernel: int = 15  # frames
     decoder_dropout: float = 0.2
     min_phone_frames: int | None = None  # of the model's own aligner; None: it has none
+    prosody_layers: int = 0  # of the prosody predictor; 0: there is none
+    prosody_heads: int = 8
+    prosody_kernel: int = 15  # frames
+    prosody_dropout: float = 0.1
+    intensities: int = 0  # of emotions
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class ModelOutput:
     mel_mask: Tensor  # [B, T] True = padding
     mel_lengths: Tensor  # [B] frames
     alignment: Alignment | None = None  # where the durations come from the model's own aligner
+    intensity_logits: Tensor | None = None  # [B, I]; None without a reference or where the model knows none
+    prosody: ProsodyPrediction | None = None  # where the model predicts it
 
 
 class TextEncoder(nn.Module):
@@ -105,6 +113,7 @@ class AcousticModel(nn.Module):
                 sizes.reference_dropout,
             ),
             EmotionTokens(sizes.emotions, channels, sizes.reference_hidden),
+            sizes.intensities,
         )
         self.duration_predictor = DurationPredictor(
             SinusoidPositions(sizes.max_phones + 1, channels),
@@ -130,6 +139,16 @@ class AcousticModel(nn.Module):
             self.speaker_embedding = nn.Embedding(sizes.speakers, channels)
         else:
             self.speaker_embedding = nn.Linear(sizes.external_speaker, channels)
+        self.prosody: ProsodyPredictor | None = None
+        if sizes.prosody_layers:
+            self.prosody = ProsodyPredictor(
+                channels,
+                sizes.prosody_layers,
+                sizes.prosody_kernel,
+                sizes.prosody_heads,
+                sizes.prosody_dropout,
+                sizes.mel_bands,
+            )
         # made last, so that the other parts begin with the same weights with and without it
         self.aligner: Aligner | None = None
         if sizes.min_phone_frames is not None:
@@ -149,25 +168,30 @@ class AcousticModel(nn.Module):
         reference_mels: Tensor | None = None,
         reference_lengths: Tensor | None = None,
         use_soft_token: Tensor | None = None,
+        intensities: Tensor | None = None,
         durations: Tensor | None = None,
         align_mels: Tensor | None = None,
         align_lengths: Tensor | None = None,
         mel_length: int | None = None,
         duration_scale: float = 1.0,
+        prosody: Prosody | None = None,
+        prosody_control: ProsodyControl | None = None,
         every_block: bool | None = None,
     ) -> ModelOutput:
         """Predict mel spectrograms.
 
         phones [B, N] ids, phone_lengths [B]; speakers [B] ids, or [B, S] external embeddings; emotions [B] ids
-        (negative = unlabelled), reference_mels [B, R, M] log-mel, reference_lengths [B], use_soft_token [B] bool: see
-        EmotionEncoder. `durations` [B, N] frames teacher-force the length regulator; where the model has an aligner,
-        `align_mels` [B, T, M] and `align_lengths` [B] of the recording itself let it find them; else predicted ones
-        (times `duration_scale`) are used. `mel_length` is the number of frames to pad to, where the caller knows it.
-        `every_block`: mels of all decoder blocks or only of the last; None: all while training.
+        (negative = unlabelled), reference_mels [B, R, M] log-mel, reference_lengths [B], use_soft_token [B] bool,
+        intensities [B] ids (negative or None = unknown): see EmotionEncoder. `durations` [B, N] frames teacher-force
+        the length regulator; where the model has an aligner, `align_mels` [B, T, M] and `align_lengths` [B] of the
+        recording itself let it find them; else predicted ones (times `duration_scale`) are used. `prosody` of T frames
+        is used instead of the predicted one, which `prosody_control` changes; both count only where the model has a
+        prosody predictor. `mel_length` is the number of frames to pad to, where the caller knows it. `every_block`:
+        mels of all decoder blocks or only of the last; None: all while training.
         """
         text_mask = padding_mask(phone_lengths, phones.shape[1])
         speaker = self.speaker_embedding(speakers)  # (B, C)
-        emotion = self.emotion(emotions, reference_mels, reference_lengths, use_soft_token)
+        emotion = self.emotion(emotions, reference_mels, reference_lengths, use_soft_token, intensities)
         text = self.text_encoder(phones, text_mask)
         fused, log_durations = self.duration_predictor(text + emotion.embedding.unsqueeze(1), speaker, text_mask)
         alignment = None
@@ -182,8 +206,24 @@ class AcousticModel(nn.Module):
         mel_lengths = mel_lengths.clamp(max=size)
         mel_mask = padding_mask(mel_lengths, size)
         every_block = self.training if every_block is None else every_block
-        mels = self.decoder(regulate_length(fused, durations, size), speaker, mel_mask, every_block)
-        return ModelOutput(mels, emotion.logits, log_durations, durations, text_mask, mel_mask, mel_lengths, alignment)
+        frames = regulate_length(fused, durations, size)
+        predicted = None
+        if self.prosody is not None:
+            places = places_in_phones(durations, size)
+            frames, predicted = self.prosody(frames, places, speaker, mel_mask, prosody, prosody_control)
+        mels = self.decoder(frames, speaker, mel_mask, every_block)
+        return ModelOutput(
+            mels,
+            emotion.logits,
+            log_durations,
+            durations,
+            text_mask,
+            mel_mask,
+            mel_lengths,
+            alignment,
+            emotion.intensity_logits,
+            predicted,
+        )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -139,15 +139,23 @@ class EmotionTokens(nn.Module):
 class EmotionOutput:
     embedding: Tensor  # [B, C]
     logits: Tensor | None  # [B, E], None without a reference
+    intensity_logits: Tensor | None = None  # [B, I], None without a reference or where the model knows none
 
 
 class EmotionEncoder(nn.Module):
-    """Chooses each utterance's emotion embedding: by its label, or softly from a reference mel spectrogram."""
+    """Chooses each utterance's emotion embedding: by its label, or softly from a reference mel spectrogram.
 
-    def __init__(self, reference_encoder: ReferenceEncoder, tokens: EmotionTokens) -> None:
+    Where the model knows `intensities`, an embedding of the intensity is added, chosen in the same way.
+    """
+
+    def __init__(self, reference_encoder: ReferenceEncoder, tokens: EmotionTokens, intensities: int = 0) -> None:
         super().__init__()
         self.reference_encoder = reference_encoder
         self.tokens = tokens
+        self.intensities: nn.Parameter | None = None
+        if intensities:
+            self.intensities = nn.Parameter(0.1 * torch.randn(intensities, tokens.value.out_features))
+            self.intensity = nn.Linear(tokens.query.in_features, intensities)
 
     def forward(
         self,
@@ -155,21 +163,47 @@ class EmotionEncoder(nn.Module):
         reference_mels: Tensor | None,
         reference_lengths: Tensor | None,
         use_soft: Tensor | None = None,
+        intensities: Tensor | None = None,
     ) -> EmotionOutput:
-        """emotions [B] ids (negative = unlabelled), reference_mels [B, R, M], use_soft [B] bool.
+        """emotions [B] ids (negative = unlabelled), reference_mels [B, R, M], use_soft [B] bool, intensities [B] ids
+        (negative or None = unknown: the mean of all).
 
         An utterance takes the soft token where it has no label or `use_soft` is True, the hard one elsewhere.
         Raises ValueError where a soft token is wanted but there is no reference.
         """
-        logits = None
+        logits = intensity_logits = None
         if reference_mels is not None:
-            logits = self.tokens.logits(self.reference_encoder(reference_mels, reference_lengths)).float()
+            heard = self.reference_encoder(reference_mels, reference_lengths)
+            logits = self.tokens.logits(heard).float()
+            if self.intensities is not None:
+                intensity_logits = self.intensity(heard).float()
         if emotions is None:
             if logits is None:
                 raise ValueError("an emotion needs a label or a reference mel spectrogram")
-            return EmotionOutput(self.tokens(logits.softmax(-1)), logits)
+            embedding = self.tokens(logits.softmax(-1)) + self._intensity(intensities, intensity_logits, None)
+            return EmotionOutput(embedding, logits, intensity_logits)
         weights = F.one_hot(emotions.clamp(min=0), self.tokens.embeddings.shape[0]).to(self.tokens.embeddings.dtype)
+        soft = None
         if logits is not None:
             soft = emotions < 0 if use_soft is None else (emotions < 0) | use_soft
             weights = torch.where(soft[:, None], logits.softmax(-1), weights)
-        return EmotionOutput(self.tokens(weights), logits)
+        if self.intensities is None:
+            return EmotionOutput(self.tokens(weights), logits)
+        if intensities is None:
+            intensities = torch.full_like(emotions, -1)
+        embedding = self.tokens(weights) + self._intensity(intensities, intensity_logits, soft)
+        return EmotionOutput(embedding, logits, intensity_logits)
+
+    def _intensity(self, known: Tensor | None, logits: Tensor | None, soft: Tensor | None) -> Tensor | float:
+        """[B, C]: of the known intensity; heard where `soft` says so, or for all where there is none known at all."""
+        if self.intensities is None:
+            return 0.0
+        count = len(self.intensities)
+        if known is None:
+            assert logits is not None
+            return logits.softmax(-1) @ self.intensities
+        weights = F.one_hot(known.clamp(min=0), count).to(self.intensities.dtype)
+        weights = torch.where((known < 0)[:, None], torch.full_like(weights, 1 / count), weights)
+        if logits is not None and soft is not None:
+            weights = torch.where(soft[:, None], logits.softmax(-1), weights)
+        return weights @ self.intensities

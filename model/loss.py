@@ -1,6 +1,7 @@
-"""Training losses: mel L1 of every decoder block, emotion classification, log-durations, learned alignment."""
+"""Training losses: mel L1 of every decoder block, emotion classification, log-durations, learned alignment, prosody."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from model.acoustic_model import ModelOutput
 from model.aligner import binarisation
+from model.prosody import Prosody, prosody_sums
+
+PITCH_WEIGHT = 4.0  # makes a deviation of half an octave weigh as much as one of a standard deviation in loudness
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,10 @@ class Losses:
     duration: Tensor  # squared error of log(frames + 1)
     alignment: Tensor | None = None  # with a learned alignment: -log-likelihood of all paths, per frame and band
     binarisation: Tensor | None = None  # … and -log attention on the best path, per frame
+    intensity: Tensor | None = None  # classification of the emotion's intensity, where the model knows any
+    pitch: Tensor | None = None  # with a prosody predictor: squared error in octaves, per frame; 0 where unvoiced
+    voicing: Tensor | None = None  # … cross entropy
+    loudness: Tensor | None = None  # … squared error of the standardised logarithm
 
     def named(self) -> dict[str, Tensor]:
         """Those that there are."""
@@ -37,16 +45,15 @@ class LossSums:
     duration: Tensor  # squared errors over phones
     alignment: Tensor | None = None  # over frames, mean over bands
     binarisation: Tensor | None = None  # over frames
+    intensity: Tensor | None = None  # over utterances
+    pitch: Tensor | None = None  # over frames, as the next two
+    voicing: Tensor | None = None
+    loudness: Tensor | None = None
 
     def __add__(self, other: "LossSums") -> "LossSums":
-        return LossSums(
-            self.mel + other.mel,
-            self.mel_last + other.mel_last,
-            self.emotion + other.emotion,
-            self.duration + other.duration,
-            None if self.alignment is None or other.alignment is None else self.alignment + other.alignment,
-            None if self.binarisation is None or other.binarisation is None else self.binarisation + other.binarisation,
-        )
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        sums: dict[str, Any] = {name: None if a is None or b is None else a + b for name, (a, b) in pairs.items()}
+        return LossSums(**sums)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class LossCounts:
 
 
 class TrainingLoss(nn.Module):
-    """total = mel + alpha * emotion + beta * duration (+ gamma * alignment + delta * binarisation).
+    """total = mel + alpha * (emotion + intensity) + beta * duration (+ gamma * alignment + delta * binarisation)
+    (+ epsilon * (PITCH_WEIGHT * pitch + voicing + loudness)).
 
     mel_normalization: "mean" is the mean absolute error per bin. "reference" is what the original computes: that mean
     divided by each utterance's length once more and averaged over utterances, about 1/150 of it.
@@ -98,6 +106,7 @@ class TrainingLoss(nn.Module):
         emotion: str,
         gamma: float = 1.0,
         delta: float = 0.0125,
+        epsilon: float = 0.2,
     ) -> None:
         super().__init__()
         assert mel_normalization in ("mean", "reference") and emotion in ("cross_entropy", "bce")
@@ -105,21 +114,38 @@ class TrainingLoss(nn.Module):
         self.beta = beta
         self.gamma = gamma
         self.delta = delta
+        self.epsilon = epsilon
         self.mel_normalization = mel_normalization
         self.emotion = emotion
 
     def forward(
-        self, output: ModelOutput, mels: Tensor, durations: Tensor, emotions: Tensor, counts: LossCounts | None = None
+        self,
+        output: ModelOutput,
+        mels: Tensor,
+        durations: Tensor,
+        emotions: Tensor,
+        counts: LossCounts | None = None,
+        prosody: Prosody | None = None,
+        intensities: Tensor | None = None,
     ) -> Losses:
-        """mels [B, T, M] targets (zero at padding), durations [B, N], emotions [B] (negative = unlabelled).
+        """mels [B, T, M] targets (zero at padding), durations [B, N], emotions and intensities [B] (negative =
+        unknown), prosody [B, T]; the latter two where the model predicts them.
 
         Without `counts` they are the batch's own.
         """
         if counts is None:
             counts = LossCounts.of(output.mel_lengths, (~output.text_mask).sum(1), emotions)
-        return self.combine(self.sums(output, mels, durations, emotions), counts)
+        return self.combine(self.sums(output, mels, durations, emotions, prosody, intensities), counts)
 
-    def sums(self, output: ModelOutput, mels: Tensor, durations: Tensor, emotions: Tensor) -> LossSums:
+    def sums(
+        self,
+        output: ModelOutput,
+        mels: Tensor,
+        durations: Tensor,
+        emotions: Tensor,
+        prosody: Prosody | None = None,
+        intensities: Tensor | None = None,
+    ) -> LossSums:
         """Sums over one batch; arguments as in `forward`."""
         # The decoder's output is zero at padding, and so is the target: a plain sum is the masked sum.
         errors = [F.l1_loss(mel.float(), mels, reduction="sum") / mels.shape[2] for mel in output.mels]
@@ -129,7 +155,9 @@ class TrainingLoss(nn.Module):
             mel_last=errors[-1].detach(),
             emotion=self._emotion_sum(output.emotion_logits, emotions),
             duration=F.mse_loss(output.log_durations.float(), target, reduction="sum"),
+            intensity=_intensity_sum(output.intensity_logits, intensities),
             **self._alignment_sums(output, mels.shape[2]),
+            **_prosody_sums(output, prosody),
         )
 
     def combine(self, sums: LossSums, counts: LossCounts) -> Losses:
@@ -145,6 +173,14 @@ class TrainingLoss(nn.Module):
         if alignment is not None and hard is not None:
             alignment, hard = alignment / frames, hard / frames
             total = total + self.gamma * alignment + self.delta * hard
+        intensity = None
+        if sums.intensity is not None:
+            intensity = sums.intensity / counts.utterances
+            total = total + self.alpha * intensity
+        pitch, voicing, loudness = sums.pitch, sums.voicing, sums.loudness
+        if pitch is not None and voicing is not None and loudness is not None:
+            pitch, voicing, loudness = pitch / frames, voicing / frames, loudness / frames
+            total = total + self.epsilon * (PITCH_WEIGHT * pitch + voicing + loudness)
         return Losses(
             total=total,
             mel=mel,
@@ -153,6 +189,10 @@ class TrainingLoss(nn.Module):
             duration=duration,
             alignment=alignment,
             binarisation=hard,
+            intensity=intensity,
+            pitch=pitch,
+            voicing=voicing,
+            loudness=loudness,
         )
 
     @staticmethod
@@ -176,3 +216,17 @@ class TrainingLoss(nn.Module):
                 each = F.binary_cross_entropy(logits.softmax(-1), one_hot, reduction="none").mean(1)
         # where(), not a product: nothing of an unlabelled utterance's logits may reach the loss, not even a NaN
         return torch.where(emotions >= 0, each, 0.0).sum()
+
+
+def _intensity_sum(logits: Tensor | None, intensities: Tensor | None) -> Tensor | None:
+    """Cross entropy over the utterances whose intensity is known; None where the model knows none."""
+    if logits is None or intensities is None:
+        return None
+    each = F.cross_entropy(logits.float(), intensities.clamp(min=0), reduction="none")
+    return torch.where(intensities >= 0, each, 0.0).sum()
+
+
+def _prosody_sums(output: ModelOutput, prosody: Prosody | None) -> dict[str, Tensor]:
+    if output.prosody is None or prosody is None:
+        return {}
+    return vars(prosody_sums(output.prosody, prosody, output.mel_mask))

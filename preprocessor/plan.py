@@ -46,17 +46,18 @@ class Plan:
         return Chooser(values.split, values.val_size, self.given, self.output / "val.txt")
 
 
-def plan(config: PreprocessConfig, textgrids: Path | None) -> Plan:
+def plan(config: PreprocessConfig, textgrids: Path | None, pitched: bool = False) -> Plan:
     """List the work. UserError when recordings or TextGrids are missing altogether or the split cannot be made.
 
-    textgrids: their folder; None: the alignment is learned in training, phones come from the texts.
+    textgrids: their folder; None: the alignment is learned in training, phones come from the texts. pitched: whether
+    the fundamental frequency is wanted.
     """
     places = Places(
         Path(config.path.raw_path),
         textgrids or Path(config.path.preprocessed_path),
         Path(config.path.preprocessed_path),
     )
-    settings = _settings(config, aligned=textgrids is not None)
+    settings = _settings(config, aligned=textgrids is not None, pitched=pitched)
     given = given_names(places.output)
     made = Plan(config, places, settings, _digest(settings, places, config), 0, given)
     audio = config.preprocessing.audio
@@ -98,7 +99,7 @@ def _look_through(made: Plan) -> int:
     return count
 
 
-def _settings(config: PreprocessConfig, aligned: bool) -> FeatureSettings:
+def _settings(config: PreprocessConfig, aligned: bool, pitched: bool) -> FeatureSettings:
     values = config.preprocessing
     weights: Path | None = None
     if values.speaker_embedder == "DeepSpeaker":
@@ -116,6 +117,7 @@ def _settings(config: PreprocessConfig, aligned: bool) -> FeatureSettings:
         embedder_weights=weights,
         aligned=aligned,
         lexicon_path=config.path.lexicon_path,
+        pitched=pitched,
     )
 
 

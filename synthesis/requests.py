@@ -12,7 +12,7 @@ from text import LANGUAGES, check_phones, check_text, get_g2p, phones_to_ids
 from text.chunks import split_sentences
 from text.cleaners import to_ascii
 from text.words import Word, phones_of
-from utils.metadata import IdMaps, read_lines
+from utils.metadata import IdMaps, intensity_of, read_lines
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Request:
     emotion: str | None  # None: the soft token of `reference`
     reference: Path | None = None
     reference_peak: float = 1.0  # largest |sample| among the recordings of the reference's speaker
+    intensity: int | None = None  # number among those that the model knows; None: their mean, or heard in `reference`
 
     @property
     def text(self) -> str:
@@ -74,9 +75,15 @@ def in_every_emotion(request: Request, ids: IdMaps) -> list[Request]:
 
 
 def batch_requests(
-    source: Path, ids: IdMaps, unlabelled: str | None = None, languages: Sequence[str] = ("en",)
+    source: Path,
+    ids: IdMaps,
+    unlabelled: str | None = None,
+    languages: Sequence[str] = ("en",),
+    intensities: Sequence[str] = (),
+    intensity: int | None = None,
 ) -> list[Request]:
-    """One request per line of a metadata file: its phones, its speaker, its emotion; `unlabelled` where it has none.
+    """One request per line of a metadata file: its phones, its speaker, its emotion and intensity; `unlabelled` and
+    `intensity` where it has none.
 
     Raises UserError as `file:line: …` for malformed lines, for a speaker or an emotion the model does not know, for
     phones that no model of these languages has, and for a line without an emotion where `unlabelled` is None.
@@ -100,7 +107,9 @@ def batch_requests(
         except UserError as error:
             raise UserError(f"{source}:{number}: {entry.name}: {error}") from error
         name = entry.name if names[entry.name] == 1 else f"{entry.speaker}_{entry.name}"  # speakers may share names
-        requests.append(Request(name, (Chunk(entry.text, entry.phones),), entry.speaker, emotion))
+        named = intensity_of(entry.name, intensities)
+        strength = intensity if named is None else named
+        requests.append(Request(name, (Chunk(entry.text, entry.phones),), entry.speaker, emotion, intensity=strength))
     return requests
 
 

@@ -16,6 +16,7 @@ from audio import is_silent, load
 from audio.trim import trim_silence
 from dataset import load_array
 from errors import UserError
+from model import ProsodyControl
 from synthesis.requests import Chunk, Request
 from text import SILENCE, phones_to_ids
 from vocoder import CHUNK, FIRST_PIECE, LARGEST_PIECE, Vocoder
@@ -48,10 +49,18 @@ class Prediction:
 class Synthesizer:
     """Speaks requests with one loaded model."""
 
-    def __init__(self, loaded: LoadedModel, vocoder: Vocoder, device: torch.device) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        vocoder: Vocoder,
+        device: torch.device,
+        control: ProsodyControl | None = None,
+    ) -> None:
+        """control: what is wanted otherwise than the model predicts; only for models that predict prosody."""
         self.loaded = loaded
         self.vocoder = vocoder
         self.device = device
+        self.control = control
         self.mel = mel_spectrogram(loaded.config).to(device)
 
     @property
@@ -119,9 +128,12 @@ class Synthesizer:
         padded = torch.zeros(len(phones), int(lengths.max()), dtype=torch.long)
         for row, values in zip(padded, phones, strict=True):
             row[: len(values)] = torch.tensor(values)
-        emotions = None
+        emotions = intensities = None
         if reference is None:
             emotions = torch.tensor([ids.emotion_id(str(request.emotion)) for request, _ in parts], device=self.device)
+        given = [request.intensity for request, _ in parts]
+        if reference is None or None not in given:
+            intensities = torch.tensor([-1 if each is None else each for each in given], device=self.device)
         with one_thread():
             output = self.loaded.model(
                 padded.to(self.device),
@@ -129,7 +141,9 @@ class Synthesizer:
                 self._speakers([request.speaker for request, _ in parts]),
                 emotions=emotions,
                 reference_mels=None if reference is None else reference.expand(len(parts), -1, -1),
+                intensities=intensities,
                 duration_scale=duration_scale,
+                prosody_control=self.control,
             )
         mels = output.mels[-1].float()
         frames = output.mel_lengths.tolist()

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from acoustic import load_weights, new_model, uses_external_speakers
+from acoustic import load_weights, new_model
 from config import Config, from_dict
-from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled
+from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled, open_dataset
 from errors import UserError
 from text import check_phones, symbol_table
 from training.precision import Precision
@@ -35,11 +35,9 @@ class TrainState:
         self.config = config
         root = Path(config.preprocess.path.preprocessed_path)
         self.ids = IdMaps.load(root)
-        external = uses_external_speakers(config)
         unlabelled = choose_unlabelled(read_metadata(root / "train.txt"), config, self.ids)
-        aligned = config.model.alignment == "textgrid"
-        self.train_set = UtteranceDataset(root, "train.txt", self.ids, external, unlabelled, aligned)
-        self.val_set = UtteranceDataset(root, "val.txt", self.ids, external, aligned=aligned)
+        self.train_set = open_dataset(config, "train.txt", self.ids, unlabelled)
+        self.val_set = open_dataset(config, "val.txt", self.ids)
         _check_lengths(self.train_set, config.model.max_seq_len)
         languages = config.preprocess.preprocessing.text.languages
         self.symbols = symbol_table(languages)

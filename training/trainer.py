@@ -26,7 +26,7 @@ from training.reference_augmentation import ReferenceAugmenter
 from training.samples import SampleWriter
 from training.signals import ignore_in_worker
 from training.state import TrainState
-from training.validation import batches_by_length, correct_emotions, run_model, validate
+from training.validation import batches_by_length, correct_emotions, run_model, true_prosody, validate
 from utils.tracking import Tracker
 
 GPU_WORKERS = 4  # processes that load batches for a GPU
@@ -46,7 +46,9 @@ class Trainer(Loop):
         if restore_step is not None:
             self.state.load(restore_step)
         loss = config.train.loss
-        self.loss = TrainingLoss(loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta)
+        self.loss = TrainingLoss(
+            loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta, loss.epsilon
+        )
         self._distributed = process.distribute(self.state.model)
         self.model = self._distributed
         if config.train.compile != "none":
@@ -125,7 +127,9 @@ class Trainer(Loop):
         with nullcontext() if last else self._distributed.no_sync():  # type: ignore[operator]
             with self.precision.autocast(self.process.device):
                 output = run_model(self.model, batch, use_soft)
-            losses = self.loss(output, batch.mels, output.durations, batch.emotions, counts)
+            losses = self.loss(
+                output, batch.mels, output.durations, batch.emotions, counts, true_prosody(batch), batch.intensities
+            )
             # DistributedDataParallel averages gradients over processes; the counts already cover all of them
             self.state.scaler.scale(losses.total * self.process.world).backward()
         shares = {name: value.detach() for name, value in losses.named().items()}

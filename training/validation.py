@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dataset import Batch, UtteranceDataset, collate
-from model import AcousticModel, LossCounts, Losses, LossSums, ModelOutput, TrainingLoss
+from model import AcousticModel, LossCounts, Losses, LossSums, ModelOutput, Prosody, TrainingLoss
 from training.precision import Precision
 
 
@@ -42,7 +42,8 @@ def predictions(
 def run_model(
     model: torch.nn.Module, batch: Batch, use_soft_token: Tensor | None = None, every_block: bool | None = None
 ) -> ModelOutput:
-    """Forward pass with the batch's own mels as emotion reference, and its own durations or those the model finds."""
+    """Forward pass with the batch's own mels as emotion reference, its own prosody, and its own durations or those the
+    model finds."""
     output: ModelOutput = model(
         batch.phones,
         batch.phone_lengths,
@@ -51,6 +52,8 @@ def run_model(
         reference_mels=batch.reference_mels,
         reference_lengths=batch.reference_lengths,
         use_soft_token=use_soft_token,
+        intensities=batch.intensities,
+        prosody=true_prosody(batch),
         durations=batch.durations,
         align_mels=batch.mels if batch.durations is None else None,
         align_lengths=batch.mel_lengths if batch.durations is None else None,
@@ -58,6 +61,11 @@ def run_model(
         every_block=every_block,
     )
     return output
+
+
+def true_prosody(batch: Batch) -> Prosody | None:
+    """That of the recordings, where their pitch was asked for."""
+    return None if batch.pitches is None else Prosody.of(batch.pitches, batch.mels)
 
 
 def correct_emotions(output: ModelOutput, batch: Batch) -> Tensor:
@@ -79,7 +87,7 @@ def validate(
     counts = torch.zeros(5, device=device)
     correct = torch.zeros((), device=device)
     for batch, output in predictions(model, loader, precision, device):
-        part = loss.sums(output, batch.mels, output.durations, batch.emotions)
+        part = loss.sums(output, batch.mels, output.durations, batch.emotions, true_prosody(batch), batch.intensities)
         sums = part if sums is None else sums + part
         counts += LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked()
         correct += correct_emotions(output, batch)

@@ -27,6 +27,12 @@ def emotion_of(name: str) -> str | None:
     return None if emotion == NO_EMOTION else emotion
 
 
+def intensity_of(name: str, known: Sequence[str]) -> int | None:
+    """Number in `known` of the intensity that a word of an utterance's name says, its emotion aside; None if none does:
+    "angry-strong-01-02-Actor_05", [normal, strong] -> 1."""
+    return next((known.index(word) for word in name.split("-")[1:] if word in known), None)
+
+
 def read_sexes(path: Path) -> dict[str, str]:
     """Speaker -> "male" or "female", for those of whom speaker-info.txt ("Actor_01|M" per line) says it; {} where there
     is no such file."""

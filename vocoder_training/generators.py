@@ -22,6 +22,7 @@ from utils.files import write_json
 from utils.weights import fold_weight_norm, misfits, read_state
 from vocoder_training.segments import Segments
 
+CORRECTIONS = 3  # of the Fourier head's waveform in training at most: of more it learns little, and each takes its time
 OWN_PITCH = 3  # of 10 segments whose pulses follow the predicted pitch throughout, as all will in use
 
 
@@ -78,7 +79,8 @@ class FourierTrainee(Trainee):
             f0 = torch.where(told, segments.f0, f0)
         pulses = pulse_train(f0, hop, own.architecture.sampling_rate, phases.to(mel.device))
         noise = torch.stack([_noise(int(seed), mel.shape[2] * hop) for seed in seeds]).to(mel.device)
-        return own.render(own.excited(mel, f0, voicing, pulses, noise)), losses
+        corrections = min(CORRECTIONS, own.architecture.corrections)
+        return own.render(own.excited(mel, f0, voicing, pulses, noise), corrections), losses
 
 
 def _noise(seed: int, samples: int) -> Tensor:

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from audio.pitch import fundamental
 from errors import UserError
 from utils.files import atomic_path
 
 STEP_SECONDS = 0.005
-FLOOR, CEILING = 60.0, 900.0  # Hz: screams of RAVDESS reach 800
-CHANNELS_IN_OCTAVE, ALLOWED_RANGE = 4.0, 0.15  # of DIO; its defaults lose loud, fast-moving voices
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,9 @@ def kept_track(wav: npt.NDArray[np.float32], sampling_rate: int, source: Path, f
 def track(wav: npt.NDArray[np.float32], sampling_rate: int) -> PitchTrack:
     """DIO (Morise et al. 2009), refined by StoneMask, of wav [samples]. Raises UserError without pyworld."""
     try:
-        import pyworld
+        return PitchTrack(fundamental(wav, sampling_rate, STEP_SECONDS), sampling_rate)
     except ImportError as error:
         raise UserError(
-            "the Fourier head learns pitch from pyworld, which is not installed: pip install -r requirements-eval.txt, "
+            "the Fourier head learns pitch from pyworld, which is not installed: pip install -r requirements.txt, "
             "or keep the pitch of the weights it starts from (--set vocoder.loss.pitch=0 --initialise FILE)"
         ) from error
-    samples = wav.astype(np.float64)
-    f0, times = pyworld.dio(
-        samples,
-        sampling_rate,
-        f0_floor=FLOOR,
-        f0_ceil=CEILING,
-        channels_in_octave=CHANNELS_IN_OCTAVE,
-        frame_period=1000 * STEP_SECONDS,
-        allowed_range=ALLOWED_RANGE,
-    )
-    return PitchTrack(pyworld.stonemask(samples, f0, times, sampling_rate).astype(np.float32), sampling_rate)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from acoustic import LoadedModel, load_model, uses_external_speakers
+from acoustic import LoadedModel, load_model
 from audio.mel import MelSpectrogram
 from audio.trim import loud_span
 from config import Config
-from dataset import UtteranceDataset, collate
+from dataset import collate, open_dataset
 from errors import UserError
 from preprocessor.spoken import UnusableError, by_textgrid
 from training.processes import Process
@@ -48,11 +48,8 @@ def _predict(
     textgrids: Path,
     shown: bool,
 ) -> MelsOf:
-    root = Path(config.preprocess.path.preprocessed_path)
     grids = textgrids if loaded.config.model.alignment == "textgrid" else None
-    dataset = UtteranceDataset(
-        root, metadata, loaded.ids, uses_external_speakers(loaded.config), aligned=grids is not None
-    )
+    dataset = open_dataset(loaded.config, metadata, loaded.ids)
     starts = [_start(recordings, index, grids, front_end) for index in range(len(recordings))]
     for index in (0, len(recordings) - 1):
         _check(recordings, index, starts[index], dataset[index].mel, front_end)
