@@ -80,23 +80,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     from preprocessor.align_corpus import remove_leftovers
     from preprocessor.align_tasks import find_tasks
     from text import check_languages
+    from utils.lock import sole_user
 
     config = load_config(args.dataset, args.overrides).preprocess
     raw_path, output = Path(config.path.raw_path), Path(config.path.preprocessed_path)
     languages = config.preprocessing.text.languages
     check_languages(languages)
     began = time.monotonic()
-    tasks = find_tasks(raw_path, output / "TextGrid", languages, config.path.lexicon_path, args.force)
-    if not tasks:
-        raise UserError(
-            f"there are no wav files in {raw_path}/*/; run: python prepare_align.py --dataset {args.dataset}"
-        )
-    remove_leftovers(output)
     args.mfa_language = args.mfa_language or languages[0]
-    report = write_report(ALIGNERS[args.aligner](tasks, output, args), len(tasks), output / "align.json")
-    print_report(report, output / "align.json", time.monotonic() - began, args.jobs)
-    if args.plot is not None:
-        draw_plots(report, tasks, args.plot, output / "align_plots", args.jobs)
+    with sole_user(output, "choose another folder: --set preprocess.path.preprocessed_path=FOLDER"):
+        tasks = find_tasks(raw_path, output / "TextGrid", languages, config.path.lexicon_path, args.force)
+        if not tasks:
+            raise UserError(
+                f"there are no wav files in {raw_path}/*/; run: python prepare_align.py --dataset {args.dataset}"
+            )
+        remove_leftovers(output)
+        report = write_report(ALIGNERS[args.aligner](tasks, output, args), len(tasks), output / "align.json")
+        print_report(report, output / "align.json", time.monotonic() - began, args.jobs)
+        if args.plot is not None:
+            draw_plots(report, tasks, args.plot, output / "align_plots", args.jobs)
     if not report.aligned:
         name, reason = next(iter(report.failed.items()))
         raise UserError(f"none of the {len(report.outcomes)} recordings could be aligned; {name}: {reason}")

@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from preprocessor.prepare_corpus import prepare
     from preprocessor.prepare_manifest import Settings
     from text import check_languages
+    from utils.lock import sole_user
 
     overrides = list(args.overrides)
     if args.corpus_path is not None:
@@ -81,14 +82,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     raw_path = Path(config.path.raw_path)
     settings = Settings(audio.sampling_rate, audio.normalization, audio.max_wav_value)
     results = []
-    with (
-        workers(args.cluster, raw_path) as cluster,
-        tqdm(total=len(found.utterances), unit="file", desc="prepare_align", disable=None) as bar,
-    ):
-        for result in prepare(found.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad, cluster):
-            results.append(result)
-            bar.update(result.written + result.kept + len(result.bad))
-    _report_bad(results, raw_path, args.skip_bad)
+    with sole_user(raw_path, "choose another folder: --set preprocess.path.raw_path=FOLDER"):
+        with (
+            workers(args.cluster, raw_path) as cluster,
+            tqdm(total=len(found.utterances), unit="file", desc="prepare_align", disable=None) as bar,
+        ):
+            for result in prepare(found.utterances, raw_path, settings, args.jobs, args.force, args.skip_bad, cluster):
+                results.append(result)
+                bar.update(result.written + result.kept + len(result.bad))
+        _report_bad(results, raw_path, args.skip_bad)
     _report(results, found.left_out, raw_path, audio.sampling_rate, time.perf_counter() - started)
 
 

@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from preprocessor.parallel import workers
     from preprocessor.plan import plan
     from text import check_languages
+    from utils.lock import sole_user
 
     whole = load_config(args.dataset, args.overrides)
     config, learned = whole.preprocess, whole.model.alignment == "learned"
@@ -72,14 +73,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_languages(config.preprocessing.text.languages)
     output = Path(config.path.preprocessed_path)
     started = time.perf_counter()
-    made = plan(config, None if learned else args.textgrids or output / "TextGrid", whole.model.prosody.layer > 0)
-    with (
-        workers(args.cluster, output) as cluster,
-        tqdm(total=made.count, unit="file", desc="preprocess", disable=None) as bar,
-    ):
-        for done in build(made, args.jobs, cluster, args.force):
-            bar.update(done)
-    summary = finish(made)
+    with sole_user(output, "choose another folder: --set preprocess.path.preprocessed_path=FOLDER"):
+        made = plan(config, None if learned else args.textgrids or output / "TextGrid", whole.model.prosody.layer > 0)
+        with (
+            workers(args.cluster, output) as cluster,
+            tqdm(total=made.count, unit="file", desc="preprocess", disable=None) as bar,
+        ):
+            for done in build(made, args.jobs, cluster, args.force):
+                bar.update(done)
+        summary = finish(made)
     _report(summary, output, time.perf_counter() - started)
 
 

@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, add_config_flags, add_training_flags, check_training_flags, run
+from utils.cli import Parser, add_config_flags, add_training_flags, check_training_flags, is_first_process, run
 
 if TYPE_CHECKING:
     from config import Config
     from training.processes import Process
 
 METADATA = ("train.txt", "speakers.json", "emotions.json")
+OTHER_FOLDER = "choose another folder: --set train.path.ckpt_path=FOLDER"
 
 
 def build_parser() -> Parser:
@@ -44,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from text import check_languages
     from training.processes import launch
     from training.start import Commands, starting_step
+    from utils.lock import refuse_if_used
     from utils.shipped import PRETRAINED, import_checkpoint
 
     config = load_config(args.dataset, args.overrides)
     check_languages(config.preprocess.preprocessing.text.languages)
     folder = Path(config.train.path.ckpt_path)
+    if is_first_process():
+        refuse_if_used(folder, OTHER_FOLDER)
     shipped = args.restore_step == PRETRAINED
     start = import_checkpoint(config) if shipped else starting_step(folder, args.restore_step, args.from_scratch)
     commands = Commands.of("train.py", sys.argv[1:] if argv is None else argv)
@@ -67,8 +72,10 @@ def work(process: Process, config: Config, use_amp: bool, start: int | None, com
     from training.signals import StopSignal
     from training.start import move_aside
     from training.trainer import Trainer
+    from utils.lock import sole_user
 
-    with StopSignal() as stop:
+    alone = sole_user(Path(config.train.path.ckpt_path), OTHER_FOLDER) if process.is_first else nullcontext()
+    with alone, StopSignal() as stop:
         trainer = Trainer(config, process, use_amp, start)
         if process.is_first:
             if start is None:

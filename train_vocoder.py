@@ -18,13 +18,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, add_training_flags, check_training_flags, restore_step, run
+from utils.cli import (
+    Parser,
+    add_config_flags,
+    add_training_flags,
+    check_training_flags,
+    is_first_process,
+    restore_step,
+    run,
+)
 
 if TYPE_CHECKING:
     from config import Config
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from vocoder_training.trainer import VocoderTrainer
 
 METADATA = ("train.txt", "val.txt")
+OTHER_FOLDER = "choose another folder: --set vocoder.path.ckpt_path=FOLDER"
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from config import load_config
     from training.processes import launch
     from training.start import Commands, starting_step
+    from utils.lock import refuse_if_used
 
     config = load_config(args.dataset, args.overrides)
     folder = Path(config.vocoder.path.ckpt_path)
+    if is_first_process():
+        refuse_if_used(folder, OTHER_FOLDER)
     start = starting_step(folder, args.restore_step, args.from_scratch, "train_vocoder.py")
     commands = Commands.of("train_vocoder.py", sys.argv[1:] if argv is None else argv, only_at_start=["--initialise"])
     textgrids = args.textgrids or Path(config.preprocess.path.preprocessed_path) / "TextGrid"
@@ -95,6 +108,7 @@ def work(process: Process, config: Config, wish: Wish) -> int:
     from training.precision import say_precision
     from training.signals import StopSignal
     from training.start import digest, move_aside
+    from utils.lock import sole_user
     from vocoder_training.data import find_data
     from vocoder_training.trainer import VocoderTrainer
 
@@ -103,7 +117,8 @@ def work(process: Process, config: Config, wish: Wish) -> int:
     process.must_agree(
         "the digest of configuration and utterances", digest(config.to_dict(), [root / name for name in METADATA])
     )
-    with StopSignal() as stop:
+    alone = sole_user(Path(config.vocoder.path.ckpt_path), OTHER_FOLDER) if process.is_first else nullcontext()
+    with alone, StopSignal() as stop:
         data = find_data(config)
         if wish.finetune is not None:
             from vocoder_training.predicted import with_predicted_mels

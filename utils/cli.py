@@ -94,6 +94,11 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_first_process() -> bool:
+    """Whether torchrun gave this process rank 0, or did not start it at all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Call a script's main and exit: 0 (or what main returns), 2 after a UserError, 130 after Ctrl-C."""
     try:
