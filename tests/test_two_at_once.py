@@ -154,15 +154,22 @@ def test_a_folder_whose_parent_cannot_be_written_is_locked_inside(tmp_path):
         folder.parent.chmod(0o755)
 
 
+def signed(lock):
+    try:
+        return lock.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def paused_inside(arguments, lock):
     """The script, stopped (SIGSTOP) while it holds its lock."""
     for _ in range(5):
         process = subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while not lock.exists() and process.poll() is None:
-            time.sleep(0.0005)
+        while not signed(lock) and process.poll() is None:
+            time.sleep(0.001)
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.05)
-        if lock.exists() and lock.stat().st_size:
+        if signed(lock):
             return process
         process.send_signal(signal.SIGCONT)
         end(process)
