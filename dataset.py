@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from config import Config
 from errors import UserError
 from text import phones_to_ids
+from utils.arrays import load_array
 from utils.metadata import Entry, IdMaps, intensity_of, read_metadata
 
 UNLABELLED = -1  # emotion id of an utterance without a label
@@ -216,6 +217,8 @@ class UtteranceDataset(Dataset[Item]):
                 f"{path} holds {durations.shape} durations for {len(entry.phones)} phones; "
                 "make both again with preprocess.py"
             )
+        if durations.dtype.kind == "f" or durations.min() < 0:
+            raise UserError(f"{path} holds durations that are no numbers of frames; make it again with preprocess.py")
         return durations
 
 
@@ -233,17 +236,6 @@ def open_dataset(
         pitched=config.model.prosody.layer > 0,
         intensities=config.model.intensities,
     )
-
-
-def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """Read one .npy file, never a pickled object in it; raises UserError naming it."""
-    try:
-        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-        return array
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run preprocess.py") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a readable array ({error}); make it again with preprocess.py") from error
 
 
 def choose_unlabelled(entries: Sequence[Entry], config: Config, ids: IdMaps) -> frozenset[tuple[str, str]]:

@@ -115,7 +115,7 @@ def _read_object(file: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("holds no object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is not a vocoder's config: {error}; mend it or take it away") from error
     return values
 

@@ -17,6 +17,8 @@ import soxr
 from errors import UserError
 
 INT16_SCALE = 32768.0  # int16 full scale: -32768 … 32767
+RATES = 1_000, 1_000_000  # Hz, of files that are read
+MOST_VALUES = 1 << 29  # samples times channels of one: 2 GiB, almost 7 hours of 22,050 Hz
 SILENCE = 1e-4  # peak of full scale (-80 dBFS, three 16-bit steps): nothing was recorded
 
 
@@ -29,7 +31,13 @@ def load(path: str | Path, sampling_rate: int | None) -> npt.NDArray[np.float32]
     """
     try:
         channels, file_rate = _read(path)
-    except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:  # TypeError: headerless .raw
+    except (
+        soundfile.SoundFileError,
+        OSError,
+        ValueError,
+        MemoryError,
+        TypeError,
+    ) as error:  # the last: headerless .raw
         if not Path(path).exists():
             raise UserError(f"{path}: no such audio file") from error
         if Path(path).is_file() and Path(path).stat().st_size == 0:
@@ -47,10 +55,19 @@ def _read(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
     """[samples, channels] of full scale 1, and Hz. What holds 16 bits is read so and scaled here, to the same floats:
     libsndfile's own conversion takes a sixth of the time of decoding FLAC."""
     with soundfile.SoundFile(os.fspath(path)) as file:
+        _check_header(file)
         if file.subtype != "PCM_16":
             return file.read(dtype="float32", always_2d=True), file.samplerate
         steps = file.read(dtype="int16", always_2d=True)
         return np.multiply(steps, np.float32(1 / INT16_SCALE), dtype=np.float32), file.samplerate
+
+
+def _check_header(file: soundfile.SoundFile) -> None:
+    """ValueError for what no recording is, before a few bytes make us ask for all the memory there is."""
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        raise ValueError(f"its sampling rate is {file.samplerate} Hz")
+    if file.frames * file.channels > MOST_VALUES:
+        raise ValueError(f"it has {file.frames:,} samples in {file.channels} channels; cut it into utterances")
 
 
 def _mean(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -97,7 +114,7 @@ def make_whole(path: Path, content: bytes) -> None:
 
     Until then it is called .{stem}.{unique}.tmp{suffix}, in the same folder.
     """
-    folder, stem, suffix = os.fspath(path.parent), path.stem[:100], path.suffix
+    folder, stem, suffix = os.fspath(path.parent), path.stem[:40], path.suffix
     temporary = os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp{suffix}")  # noqa: PTH118 - called for every file
     try:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG_ROOT = Path(__file__).resolve().parent
 FILES = ("preprocess", "model", "train", "vocoder")
+MOST_VALUES = 100_000  # of a file; ours have some hundred
 OPTIONAL = ("vocoder",)  # may be missing where no other dataset is inherited from, too: every key has a default
 
 
@@ -78,6 +79,8 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
             seen.add(key)
@@ -92,9 +95,21 @@ _Loader.add_implicit_resolver(
 
 def _parse_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {error}") from error
+        value = yaml.load(text, Loader=_Loader)
+        _refuse_expanding(value, [MOST_VALUES])
+        return value
+    except Exception as error:  # besides YAMLError, what its constructors raise: ValueError of a 13th month …
+        raise UserError(f"{source} is not valid YAML: {str(error)[:400] or type(error).__name__}") from error
+
+
+def _refuse_expanding(value: Any, room: list[int]) -> None:
+    """ValueError for aliases of aliases, which a few lines can make larger than any memory, or circular."""
+    room[0] -= 1 + (len(value) // 1000 if isinstance(value, str) else 0)
+    if room[0] < 0:
+        raise ValueError(f"more than {MOST_VALUES:,} values")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    for each in inner:
+        _refuse_expanding(each, room)
 
 
 def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -114,7 +129,7 @@ def _read_file(root: Path, dataset: str, name: str, seen: tuple[str, ...]) -> di
     parent = values.pop("inherit", None)
     if parent is None:
         return values
-    if not isinstance(parent, str) or not any((root / parent / f"{file}.yaml").is_file() for file in (name, FILES[0])):
+    if not isinstance(parent, str) or parent not in {path.parent.name for path in root.glob("*/*.yaml")}:
         raise UserError(f"{shown}: `inherit` names {parent!r}, but config/{parent}/{name}.yaml does not exist")
     return _merge(_read_file(root, parent, name, (*seen, dataset)), values)
 
@@ -156,12 +171,13 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _validate(values: dict[str, Any], source: str) -> Config:
     try:  # by way of JSON, whose strict mode takes a list where a tuple is wanted, but still no "16" for 16
+        _refuse_expanding(values, [MOST_VALUES])
         return Config.model_validate_json(json.dumps(values))
-    except TypeError as error:  # a YAML date, say
-        raise UserError(f"{source}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{_location(first['loc'], source)}: {_reason(first)}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # a YAML date, say, or a number of 5,000 digits
+        raise UserError(f"{source}: {error}") from error
 
 
 def _location(parts: tuple[int | str, ...], source: str) -> str:

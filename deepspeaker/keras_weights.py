@@ -76,7 +76,7 @@ def _read(path: Path) -> dict[str, dict[str, Tensor]]:
                 if tensors:
                     layers[name] = tensors
             return layers
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # a foreign file may fail anywhere in the reader
         raise UserError(f"{path} is truncated, or not a Keras .h5 weights file; fetch it again ({error})") from error
 
 

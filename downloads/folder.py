@@ -126,8 +126,10 @@ def _read_marker(target: Path) -> dict[str, Any]:
     """What is in place: how many files, and the parts; {} where that is not known."""
     try:
         marker = json.loads((target / MARKER).read_text(encoding="utf-8"))
-        return marker if isinstance(marker["files"], int) and isinstance(marker["parts"], dict) else {}
-    except (OSError, ValueError, TypeError, KeyError):
+        adding = marker.get("adding", [])
+        whole = isinstance(marker["files"], int) and isinstance(marker["parts"], dict) and isinstance(adding, list)
+        return marker if whole else {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

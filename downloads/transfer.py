@@ -160,8 +160,9 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path) -> dict[str, Any]:
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
-        return note if isinstance(note, dict) else {}
-    except (OSError, ValueError):
+        kinds = {"url": str, "etag": str, "modified": str, "size": int}
+        return {key: note[key] for key, kind in kinds.items() if type(note.get(key)) is kind}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 

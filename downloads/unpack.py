@@ -14,7 +14,6 @@ import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ RATIO = 20  # times its size an archive of recordings may hold; silence compress
 SLACK = 10_000_000  # bytes on top, for small archives of text
 MOST_MEMBERS = 2_000_000
 MAGIC = {b"PK": "zip", b"\x1f\x8b": "gz", b"BZ": "bz2", b"\xfd7": "xz"}
-UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,12 @@ def unpack(archive: Path, tree: Path, top: str, limit: int, room: int) -> Unpack
                 _unpack_zip(archive, writer)
             else:
                 _unpack_tar(archive, kind, writer)
-    except UNREADABLE as error:
-        raise writer.refusal(f"is damaged ({error or type(error).__name__})") from error
-    except OSError as error:
-        if error.errno is None:  # bz2's way to say so; what the disk says has a number
-            raise writer.refusal(f"is damaged ({error})") from error
+    except UserError:
         raise
+    except Exception as error:  # a foreign file may fail anywhere in the readers; what the disk says has a number
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise writer.refusal(f"is damaged ({str(error)[:200] or type(error).__name__})") from error
     if not writer.files:
         raise writer.refusal("holds no file")
     return Unpacked(writer.files, writer.bytes)

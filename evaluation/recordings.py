@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from audio import load
-from dataset import load_array
 from errors import UserError
 from evaluation.world import Array, FrontEnd, log_mel, mel_frames
+from utils.arrays import load_array
 from utils.metadata import Entry
 
 STEP = 4  # samples between two places that are tried: 0.2 ms

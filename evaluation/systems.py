@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from acoustic import LoadedModel
-from dataset import Batch, UtteranceDataset, collate, load_array
+from dataset import Batch, UtteranceDataset, collate
 from evaluation.recordings import Recording
 from model import ModelOutput
+from utils.arrays import load_array
 from utils.metadata import Entry
 from vocoder import Vocoder
 

@@ -11,6 +11,7 @@ from preprocessor.alignment import SILENCES
 from preprocessor.facts import NOTHING, read_facts
 from text.languages import get_g2p
 from text.words import G2P
+from utils.names import problem_of_pair
 
 
 class AlignmentError(Exception):
@@ -51,7 +52,8 @@ def find_tasks(
     """List raw_path/{speaker}/{name}.wav with the words of {name}.lab, sorted by speaker and name.
 
     languages: codes; the first is that of recordings whose corpus does not say (preprocessor/facts.py).
-    A recording without a usable transcript is a task with a `problem`. Raises UserError for an unusable lexicon.
+    A recording without a usable transcript is a task with a `problem`. Raises UserError for an unusable lexicon, and
+    for a name that lists and other files can't bear.
     """
     reader = _Reader(lexicon_path)
     facts = read_facts(raw_path)
@@ -60,6 +62,9 @@ def find_tasks(
         if wav_path.name.startswith("."):
             continue
         speaker, name = wav_path.parent.name, wav_path.stem
+        unnameable = problem_of_pair(speaker, name)
+        if unnameable is not None:
+            raise UserError(f"{raw_path}: {unnameable}; rename it, or take it away")
         language = facts.get((speaker, name), NOTHING).language or languages[0]
         text, problem = _transcript(wav_path.with_suffix(".lab"))
         words: tuple[SpokenWord, ...] = ()

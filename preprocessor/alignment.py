@@ -14,6 +14,7 @@ from preprocessor.textgrid_reader import Interval, read_tiers
 
 SILENCES = ("sil", "sp", "spn")
 TIER = "phones"
+LONGEST = 1e6  # seconds, 11 days: what comes later was not meant, and may not even be counted in frames
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _refuse_damaged(content: bytes) -> None:
 def _check(intervals: list[Interval], path: Path) -> list[Interval]:
     previous = 0.0
     for start, end, label in intervals:
+        if not end < LONGEST:
+            raise UserError(f"{path}: {label} ends at {end:g} s; no recording is that long")
         if not (start >= previous - 1e-6 and end > start):
             raise UserError(
                 f"{path}: {label} at {start:g}-{end:g} s is reversed or overlaps what ends at {previous:g} s"

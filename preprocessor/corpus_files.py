@@ -28,6 +28,7 @@ from preprocessor.records import Features, Skipped
 from preprocessor.sources import Key
 from preprocessor.split import Chooser, Test
 from preprocessor.statistics import Statistics
+from utils.arrays import load_array
 from utils.files import atomic_path, write_json, write_text
 from utils.metadata import NO_EMOTION, IdMaps, metadata_line
 
@@ -150,7 +151,7 @@ class Speakers:
             self._means.add(speaker, vector)
         if self._seen[speaker] in self._points.get(speaker, ()):
             if vector is None:
-                vector = np.load(self._made.output / "mel" / mel_name(*kept.entry.key)).mean(axis=0)
+                vector = load_array(self._made.output / "mel" / mel_name(*kept.entry.key)).mean(axis=0)
             self._vectors.append(vector)
             self._owners.append(speaker)
         self._seen[speaker] += 1

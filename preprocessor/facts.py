@@ -58,7 +58,17 @@ def read_speaker_facts(path: Path) -> dict[str, Facts]:
     try:
         for name, entry in json.loads(path.read_text(encoding="utf-8"))["files"].items():
             values: Mapping[str, str] = entry.get("facts", {})
-            facts[name] = Facts(**{key: values[key] for key in values if key in known})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            facts[name] = _checked(Facts(**{key: values[key] for key in values if key in known}))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass  # prepare_align.py makes such a speaker again
+    return facts
+
+
+def _checked(facts: Facts) -> Facts:
+    """ValueError for what no corpus says."""
+    for value in asdict(facts).values():
+        if value is not None and (type(value) is not str or not value.isprintable()):
+            raise ValueError(f"{value!r:.80} is no word")
+    if facts.sex not in (None, "male", "female"):
+        raise ValueError(f"sex {facts.sex!r:.80}")
     return facts

@@ -170,10 +170,12 @@ def given_names(output: Path) -> list[str] | None:
     if not path.exists():
         return None
     if (output / "stats.json").is_file():
-        split = read_json(output / "stats.json", "preprocess.py (remove the file first)").get("split", {})
-        if split.get("val_sha256") == digest_of(path):
-            names: list[str] | None = split.get("given_val")
-            return names
+        stats = read_json(output / "stats.json", "preprocess.py (remove the file first)")
+        split = stats.get("split", {}) if isinstance(stats, dict) else {}
+        if isinstance(split, dict) and split.get("val_sha256") == digest_of(path):
+            names = split.get("given_val")
+            if names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+                return names
     return read_given(path)
 
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from errors import UserError
 from preprocessor.corpus import Utterance
 from preprocessor.facts import MANIFEST, Facts
+from utils.names import problem_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def refuse_other_settings(raw_path: Path, settings: Settings, dataset: str) -> N
     """Raise UserError when a speaker's files were made with other settings than these. Folders without a manifest,
     such as recordings that the user prepared, pass."""
     for path in sorted(raw_path.glob(f"*/{MANIFEST}")):
-        made = (read_manifest(path) or {}).get("settings") or asdict(settings)
+        made = (read_manifest(path) or {}).get("settings", asdict(settings))
         for key, value in asdict(settings).items():
             if made.get(key) != value:
                 raise UserError(
@@ -53,9 +55,23 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """The content; None where there is none that makes sense."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return manifest if isinstance(manifest["files"], dict) and "peak" in manifest else None
-    except (OSError, ValueError, TypeError, KeyError):
+        return manifest if _makes_sense(manifest) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None  # then everything is computed again
+
+
+def _makes_sense(manifest: dict[str, Any]) -> bool:
+    """Files of names that the manifest lists are removed once they are no longer wanted: they must be ours."""
+    if not isinstance(manifest.get("settings", {}), dict) or type(manifest["peak"]) not in (float, int, NoneType):
+        return False
+    for name, entry in manifest["files"].items():
+        if problem_of(name) is not None or not isinstance(entry, dict):
+            return False
+        if "bad" in entry and type(entry["bad"]) is not str:
+            return False
+        if "samples" in entry and type(entry["samples"]) is not int:
+            return False
+    return True
 
 
 def vouches(

@@ -14,12 +14,15 @@ the next run after a kill. So a line is true whenever a run is broken off.
 
 from __future__ import annotations
 
+import base64
 import heapq
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from utils.metadata import Entry
 
 RECORDS = "features.jsonl"
 JOURNAL = "features.unfinished.jsonl"
+EMBEDDING_BYTES = 4 * 512
 
 
 @dataclass(frozen=True)
@@ -93,20 +97,52 @@ def _sums(made: Features) -> Iterable[tuple[str, Sums]]:
 
 def parse(line: str) -> Record:
     """ValueError, TypeError or KeyError for what is no such line."""
-    values = json.loads(line)
-    speaker, name, language = values["speaker"], values["name"], values["language"]
+    try:
+        values = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("brackets in brackets") from error
+    speaker, name, language = (_text(values[key]) for key in ("speaker", "name", "language"))
     outcome: Features | Skipped
     if "skipped" in values:
-        outcome = Skipped(*values["skipped"])
+        kind, detail = map(_text, values["skipped"])
+        outcome = Skipped(kind, detail)
     else:
         outcome = Features(
-            Entry(name, speaker, tuple(values["phones"].split()), values["text"], language),
-            values["frames"],
-            Sums(*values["mel"]),
-            Sums(*values["energy"]),
-            values.get("embedding"),
+            Entry(name, speaker, tuple(_text(values["phones"]).split()), _text(values["text"]), language),
+            _frames(values["frames"]),
+            _read_sums(values["mel"]),
+            _read_sums(values["energy"]),
+            _embedding(values.get("embedding")),
         )
-    return Record(speaker, name, values["settings"], values["source"], language, outcome)
+    return Record(speaker, name, _text(values["settings"]), values["source"], language, outcome)
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r:.80} is no text")
+    value.encode()  # a lone surrogate could not be written to a list
+    return value
+
+
+def _frames(value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r:.80} is no number of frames")
+    return value
+
+
+def _read_sums(values: Any) -> Sums:
+    if not isinstance(values, list) or len(values) != 5 or any(type(value) not in (int, float) for value in values):
+        raise ValueError(f"{values!r:.80} are no sums")
+    count, *rest = values
+    if type(count) is not int or count < 1 or not all(map(isfinite, rest)):
+        raise ValueError(f"{values!r:.80} are no sums")
+    return Sums(count, *rest)
+
+
+def _embedding(value: Any) -> str | None:
+    if value is not None and len(base64.b64decode(_text(value), validate=True)) != EMBEDDING_BYTES:
+        raise ValueError("no embedding")
+    return value
 
 
 START = re.compile(r'\{"speaker": ("(?:[^"\\]|\\.)*"), "name": ("(?:[^"\\]|\\.)*"), ')
@@ -134,7 +170,8 @@ def read_lines(path: Path) -> Iterator[Line]:
         for text in file:
             start = START.match(text)
             if start is not None and text.endswith("}\n"):
-                yield Line((json.loads(start[1]), json.loads(start[2])), text)
+                with suppress(ValueError):  # "\\q" looks like a string of JSON and is none
+                    yield Line((json.loads(start[1]), json.loads(start[2])), text)
 
 
 def join(sources: Iterable[Source], lines: Iterable[Line]) -> Iterator[tuple[Source, Line | None]]:

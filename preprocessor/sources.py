@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from errors import UserError
 from preprocessor.facts import MANIFEST, NOTHING, Facts, read_speaker_facts
+from utils.names import problem_of_pair
 
 Key = tuple[str, str]  # speaker, name
 SUFFIXES = (".wav", ".lab")
@@ -28,7 +30,10 @@ class Source:
 
 
 def list_sources(raw_path: Path) -> Iterator[Source]:
-    """Those of raw_path/{speaker}/{name}.wav and .lab, sorted by speaker, then name. None where there is no folder."""
+    """Those of raw_path/{speaker}/{name}.wav and .lab, sorted by speaker, then name. None where there is no folder.
+
+    Raises UserError for a name that lists and other files can't bear (utils/names.py).
+    """
     for speaker in _folders(raw_path):
         with os.scandir(raw_path / speaker) as entries:
             names = sorted(
@@ -36,6 +41,9 @@ def list_sources(raw_path: Path) -> Iterator[Source]:
             )
         facts = read_speaker_facts(raw_path / speaker / MANIFEST) if names else {}
         for name in names:
+            problem = problem_of_pair(speaker, name)
+            if problem is not None:
+                raise UserError(f"{raw_path}: {problem}; rename it, or take it away")
             yield Source(speaker, name, facts.get(name, NOTHING))
 
 

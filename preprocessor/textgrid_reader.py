@@ -11,7 +11,7 @@ import re
 
 Interval = tuple[float, float, str]  # start, end in seconds, label
 
-NUMBER = r" = ([\d.]+)\s*\n\s*"
+NUMBER = r" = ([\d.]+)[ \t]*\n\s*"  # one way only to match blank lines: a file of them alone would take hours
 HEADER = re.compile(
     r'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin'
     + NUMBER
@@ -21,13 +21,13 @@ HEADER = re.compile(
 )
 ITEM = re.compile(r"item \[\d*\]: *\n")
 TIER = re.compile(
-    r'\s*class = "IntervalTier"\s*\n\s*name = "([^"\n]*)"\s*\n\s*xmin'
+    r'\s*class = "IntervalTier"[ \t]*\n\s*name = "([^"\n]*)"[ \t]*\n\s*xmin'
     + NUMBER
     + "xmax"
     + NUMBER
     + r"intervals: size = (\d+) *\n"
 )
-INTERVAL = re.compile(r"intervals \[\d+\]:?\s*\n\s*xmin" + NUMBER + "xmax" + NUMBER + r'text = "([^"\[\]=]*)"')
+INTERVAL = re.compile(r"intervals \[\d+\]:?[ \t]*\n\s*xmin" + NUMBER + "xmax" + NUMBER + r'text = "([^"\[\]=]*)"')
 TIER_QUOTES, TIER_EQUALS = 4, 5  # in a tier's head
 INTERVAL_QUOTES, INTERVAL_EQUALS = 2, 3
 

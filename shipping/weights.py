@@ -123,7 +123,7 @@ def _architectures(source: Path, state: Mapping[str, Tensor]) -> Iterator[dict[s
     for file in dict.fromkeys([*named, *sorted(source.parent.glob("config*.json"))]):
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(values, dict):
             yield values

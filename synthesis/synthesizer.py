@@ -14,11 +14,11 @@ from torch import Tensor
 from acoustic import LoadedModel, mel_spectrogram, uses_external_speakers
 from audio import is_silent, load
 from audio.trim import trim_silence
-from dataset import load_array
 from errors import UserError
 from model import ProsodyControl
 from synthesis.requests import Chunk, Request
 from text import SILENCE, phones_to_ids
+from utils.arrays import load_array
 from vocoder import CHUNK, FIRST_PIECE, LARGEST_PIECE, Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text

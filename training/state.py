@@ -77,7 +77,7 @@ class TrainState:
         if content.config is not None and content.optimizer:  # shipped weights come without an optimiser's state
             try:
                 self.optimizer.load_state_dict(content.optimizer)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
                 raise UserError(f"{path}: its optimiser state does not fit: {error}") from error
             if self.scaler.is_enabled() and content.scaler:
                 self.scaler.load_state_dict(content.scaler)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from errors import UserError
 from utils.files import atomic_path
-from utils.weights import load_content
+from utils.metadata import problem_of_map
+from utils.weights import load_content, refuse_odd
 
 FORMAT = 1
 LATEST = "latest"
@@ -94,12 +95,34 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{path} is not a checkpoint of this project: it has no model")
     if any(not isinstance(value, Tensor) for value in content["model"].values()):
         raise UserError(f"{path} is not a checkpoint of this project: its model holds more than tensors")
+    refuse_odd(content["model"], path)
     if "format" not in content:
         optimizer = content.get("optimizer")
         return Checkpoint(0, content["model"], optimizer if isinstance(optimizer, dict) else {})
-    if content.pop("format") != FORMAT:
+    version = content.pop("format")
+    if type(version) is not int or version != FORMAT:
         raise UserError(f"{path} was written by another version of this project")
     try:
-        return Checkpoint(**content)
+        return checked(Checkpoint(**content), path)
     except TypeError as error:
         raise UserError(f"{path} is not a checkpoint of this project: {error}") from error
+
+
+def checked(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """`checkpoint` itself; raises UserError naming `path` and the part of it that is not what it should be."""
+    for name in ("model", "optimizer", "scaler", "sampler", "running", "config"):
+        value = getattr(checkpoint, name)
+        if not isinstance(value, dict) and not (name == "config" and value is None):
+            raise UserError(f"{path} is not a checkpoint of this project: its {name} is {str(value)[:80]!r}")
+    refuse_odd(checkpoint.running, path)
+    numbers = (checkpoint.step, *checkpoint.sampler.values())
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise UserError(f"{path} is not a checkpoint of this project: its step is {str(checkpoint.step)[:80]!r}")
+    for name in ("speakers", "emotions"):  # they become names of files
+        problem = problem_of_map(getattr(checkpoint, name))
+        if problem is not None:
+            raise UserError(f"{path}: {name}: {problem}")
+    symbols = checkpoint.symbols
+    if not isinstance(symbols, list) or any(type(symbol) is not str for symbol in symbols):
+        raise UserError(f"{path} is not a checkpoint of this project: its symbols are {str(symbols)[:80]}")
+    return checkpoint

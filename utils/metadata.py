@@ -6,7 +6,6 @@ A line of the former is `basename|speaker|{PH PH …}|raw text` where English is
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from pathlib import Path
 
 from errors import UserError
 from utils.files import atomic_path, read_json, write_json
+from utils.names import problem_of, problem_of_pair
 
 MADE_BY = "preprocess.py"
 NO_EMOTION = "none"  # what the name of an utterance without an emotion label begins with
 ENGLISH = "en"  # the language that metadata lines do not name
+EXPECTED = "expected names numbered 0 … n-1"
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")  # "zh", "pt-BR"
 
 
@@ -35,10 +36,10 @@ def intensity_of(name: str, known: Sequence[str]) -> int | None:
 
 def read_sexes(path: Path) -> dict[str, str]:
     """Speaker -> "male" or "female", for those of whom speaker-info.txt ("Actor_01|M" per line) says it; {} where there
-    is no such file."""
+    is no such file, or none that is text."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return {}
     words = {"M": "male", "F": "female"}
     pairs = (line.split("|")[:2] for line in lines if "|" in line)
@@ -106,9 +107,9 @@ def _parse_line(line: str, place: str) -> Entry:
         language, (braced, bar, text) = braced, text.partition("|")
         if not bar:
             raise UserError(f"{place}: expected basename|speaker|{language}|{{PH PH …}}|raw text, got {line[:80]!r}")
-    for part, value in (("basename", name), ("speaker", speaker)):
-        if not value or "/" in value or value.startswith("."):
-            raise UserError(f"{place}: the {part} {value!r} is not a file name")
+    problem = problem_of_pair(speaker, name)
+    if problem is not None:
+        raise UserError(f"{place}: {problem}")
     phones = braced[1:-1].split()
     if not (braced.startswith("{") and braced.endswith("}") and phones):
         raise UserError(f"{place}: expected phones in braces like {{K IH1 D Z}}, got {braced[:80]!r}")
@@ -166,14 +167,21 @@ def _number(names: Iterable[str]) -> dict[str, int]:
 
 def _read_map(path: Path) -> dict[str, int]:
     value = read_json(path, MADE_BY)
-    numbers: Sequence[object] = list(value.values()) if isinstance(value, dict) else []
-    if (
-        not numbers
-        or any(type(number) is not int for number in numbers)
-        or sorted(map(str, numbers)) != sorted(map(str, range(len(numbers))))
-    ):
-        raise UserError(f"{path}: expected names numbered 0 … n-1, got {json.dumps(value)[:80]}; run {MADE_BY}")
+    problem = problem_of_map(value)
+    if problem is not None or not value:
+        raise UserError(f"{path}: {problem or f'{EXPECTED}, got none'}; run {MADE_BY}")
     return dict(value)
+
+
+def problem_of_map(value: object) -> str | None:
+    """What keeps `value` from being names numbered 0 … n-1, in words; the names become names of files."""
+    if not isinstance(value, dict) or any(type(key) is not str for key in value):
+        return f"{EXPECTED}, got {str(value)[:80]}"
+    numbers = list(value.values())
+    if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
+        return f"{EXPECTED}, got {str(value)[:80]}"
+    wrong = next((name for name in value if problem_of(name) is not None), None)
+    return None if wrong is None else f"{wrong[:60]!r} is no name of a speaker or an emotion: {problem_of(wrong)}"
 
 
 def _look_up(kind: str, name: str, numbers: dict[str, int]) -> int:

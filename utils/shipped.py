@@ -21,7 +21,7 @@ from torch import Tensor
 
 from config import Config, from_dict
 from errors import UserError
-from utils.checkpoint import Checkpoint, checkpoint_path, known_steps, read_checkpoint, write_checkpoint
+from utils.checkpoint import Checkpoint, checked, checkpoint_path, known_steps, read_checkpoint, write_checkpoint
 from utils.weights import SAFETENSORS, read_checked, read_safetensors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +58,7 @@ def read_shipped(folder: Path) -> Checkpoint:
     if values.pop("format", None) != FORMAT:
         raise UserError(f"{path} was written by another version of this project, or is something else")
     try:
-        return Checkpoint(model=_read_weights(folder / ACOUSTIC), optimizer={}, **values)
+        return checked(Checkpoint(model=_read_weights(folder / ACOUSTIC), optimizer={}, **values), path)
     except TypeError as error:
         raise UserError(f"{path} does not describe shipped weights: {error}") from error
 
@@ -106,7 +106,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_checked(path, REMEDY))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable JSON ({error}); {REMEDY}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no JSON object; {REMEDY}")

@@ -31,11 +31,22 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
         content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(each, Tensor) for each in content.values()):
         raise UserError(f"{path} holds no {key}'s weights; is it a training state, or another model's file?")
-    state = {str(name): weight.float() for name, weight in content.items()}
+    refuse_odd(content, path)
+    state = {name: weight.float() for name, weight in content.items()}
     broken = next((name for name, weight in state.items() if not weight.isfinite().all()), None)
     if broken is not None:
         raise UserError(f"{path}: {broken} holds NaN or infinity; fetch the file again")
     return state
+
+
+def refuse_odd(state: Mapping[Any, Any], path: Path) -> None:
+    """Raise UserError naming `path` unless `state` is named tensors as weights are: dense, real, on the CPU, and with
+    memory of their own for each number (a small file can describe a tensor that would fill any memory)."""
+    for name, weight in state.items():
+        usual = isinstance(name, str) and isinstance(weight, Tensor) and weight.layout is torch.strided
+        usual = usual and weight.device.type == "cpu" and not weight.is_quantized and not weight.is_complex()
+        if not usual or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+            raise UserError(f"{path}: {str(name)[:80]!r} is no weight of a model; fetch the file again")
 
 
 def read_safetensors(path: Path, remedy: str = "fetch it again") -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from audio.pitch import fundamental
 from errors import UserError
+from utils.arrays import load_array
 from utils.files import atomic_path
 
 STEP_SECONDS = 0.005
@@ -45,10 +46,10 @@ def kept_track(wav: npt.NDArray[np.float32], sampling_rate: int, source: Path, f
     status = source.stat()
     path = folder / f"{source.stem}.{status.st_size}-{status.st_mtime_ns}.npy"
     try:
-        f0 = np.load(path, allow_pickle=False)
-        if f0.dtype == np.float32 and f0.ndim == 1 and len(f0):
+        f0 = load_array(path)
+        if f0.dtype == np.float32 and f0.ndim == 1 and len(f0) and np.isfinite(f0).all() and f0.min() >= 0:
             return PitchTrack(f0, sampling_rate)
-    except (OSError, ValueError, EOFError):
+    except UserError:
         pass  # not there, or damaged
     found = track(wav, sampling_rate)
     with atomic_path(path) as temporary:

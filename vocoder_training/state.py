@@ -53,16 +53,16 @@ class VocoderState:
         content = load_content(path, "use another step")
         if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
             raise UserError(f"{path} is no state of vocoder training that this version can go on from")
-        saved, own = content["config"]["vocoder"], self.config.to_dict()["vocoder"]
-        check_same(path, "vocoder", {key: saved[key] for key in SAME}, {key: own[key] for key in SAME})
         try:
+            saved, own = content["config"]["vocoder"], self.config.to_dict()["vocoder"]
+            check_same(path, "vocoder", {key: saved[key] for key in SAME}, {key: own[key] for key in SAME})
             self.trainee.generator.load_state_dict(content["generator"])
             self.jury.load_state_dict(content["discriminators"])
             if self.running.decay:  # begun now, if the checkpoint has none
                 self.running.module.load_state_dict(content["running"] or content["generator"])
             self.generator_optimizer.load_state_dict(content["generator_optimizer"])
             self.jury_optimizer.load_state_dict(content["discriminators_optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not fit the configured vocoder: {str(error)[:300]}") from error
         if self.scaler.is_enabled() and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])

@@ -98,7 +98,11 @@ def read_sexes(path: Path) -> dict[str, Literal["male", "female"]]:
     if not path.is_file():
         return {}
     sexes: dict[str, Literal["male", "female"]] = {}
-    for number, row in enumerate(csv.DictReader(read_text(path, ("cp1252",)).splitlines()), start=2):
+    try:
+        rows = list(csv.DictReader(read_text(path, ("cp1252",)).splitlines()))
+    except csv.Error as error:
+        raise UserError(f"{path} is no list that CREMA-D comes with ({error}); get it again, or remove it") from error
+    for number, row in enumerate(rows, start=2):
         actor, sex = row.get("ActorID"), row.get("Sex")
         if not actor or not sex or sex.lower() not in SEXES:
             raise UserError(

@@ -29,8 +29,8 @@ EMOTIONS: Mapping[str, str] = {
 }
 MISNAMED = {"OA_bite_neutral": "OAF_bite_neutral"}  # as distributed
 
-NAME = re.compile(rf"({'|'.join(SPEAKERS)})_([A-Za-z]+)_({'|'.join(EMOTIONS)})", re.IGNORECASE)
-FOLDER = re.compile(rf"({'|'.join(SPEAKERS)})_({'|'.join(EMOTIONS)})", re.IGNORECASE)
+NAME = re.compile(rf"({'|'.join(SPEAKERS)})_([A-Za-z]+)_({'|'.join(EMOTIONS)})", re.IGNORECASE | re.ASCII)
+FOLDER = re.compile(rf"({'|'.join(SPEAKERS)})_({'|'.join(EMOTIONS)})", re.IGNORECASE | re.ASCII)
 
 
 class Tess:
