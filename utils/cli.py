@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from errors import UserError
 
+OLDEST_PYTHON = (3, 10)  # that the pins install on
+
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line and exit with code 2; the description is the script's docstring."""
@@ -100,11 +102,24 @@ def is_first_process() -> bool:
 
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Call a script's main and exit: 0 (or what main returns), 2 after a UserError, 130 after Ctrl-C."""
+    """Call a script's main and exit: 0 (or what main returns), 2 after a UserError or where packages are missing or not
+    those that are pinned, 130 after Ctrl-C."""
     try:
+        if sys.version_info < OLDEST_PYTHON:
+            from utils.packages import too_old
+
+            raise UserError(too_old())
         sys.exit(main(argv) or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (ImportError, AttributeError) as error:
+        from utils.packages import explain
+
+        reason = explain(error)
+        if reason is None:
+            raise
+        print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
