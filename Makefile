@@ -1,4 +1,6 @@
-# make setup   install everything into .venv (does nothing when it is up to date)
+# make setup   install everything into .venv (does nothing when it is up to date); with LOCKED=1 what requirements.lock
+#              says, checked by its hashes, torch aside; with LOCKED=torch torch and its CUDA packages, too
+# make lock    resolve the pins anew: requirements*.lock, docs/licences.md
 # make demo    speak one sentence in every emotion with the weights that ship: under a minute after installation
 # make pipeline  from recordings to speech on a small generated corpus; CORPUS=/path/to/RAVDESS takes real ones
 # make test    lint, types, tests; sets up what it needs
@@ -10,8 +12,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORPUS ?=
 BENCH ?=
+LOCKED ?=
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# --no-deps: the lock names all of them
+HASHED := $(INSTALL) --require-hashes --no-deps -r requirements.lock $(if $(filter torch,$(LOCKED)),-r requirements-torch.lock)
 
-.PHONY: setup setup-dev demo pipeline bench test test-slow lint format clean
+.PHONY: setup setup-dev lock demo pipeline bench test test-slow lint format clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -23,13 +29,20 @@ $(BIN)/python:
 		{ echo "error: $(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 
 $(VENV)/.runtime: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(if $(LOCKED),$(HASHED))
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements.txt requirements-cluster.txt requirements-eval.txt requirements-eval-weights.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-eval-weights.txt
+	$(if $(LOCKED),$(HASHED) -r requirements-dev.lock)
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-deps -r requirements-eval-weights.txt
 	@touch $(VENV)/.runtime $@
+
+lock: setup-dev
+	$(INSTALL) -r requirements-lock.txt
+	$(BIN)/python -m preflight.locking
+	$(BIN)/python -m preflight.licences
 
 demo: setup
 	@test -z "$(CORPUS)" || { echo "error: CORPUS belongs to make pipeline; make demo speaks with the weights that ship" >&2; exit 2; }

@@ -30,6 +30,7 @@ ALLOWED = {
     "vocoder_weights": {"config", "fourier", "hifigan", "utils"},
     "vocoder": {"config", "audio", "fourier", "hifigan", "melgan", "utils", "vocoder_weights"},
     "downloads": {"utils"},
+    "preflight": {"config", "text", "utils"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},
     "learned_alignment": {"config", "text", "audio", "utils", "model", "acoustic", "preprocessor"},
     "shipping": {"config", "utils", "model", "acoustic", "hifigan", "vocoder", "preprocessor"},
