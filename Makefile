@@ -1,6 +1,7 @@
 # make setup   install everything into .venv (does nothing when it is up to date); with LOCKED=1 what requirements.lock
 #              says, checked by its hashes, torch aside; with LOCKED=torch torch and its CUDA packages, too
 # make lock    resolve the pins anew: requirements*.lock, docs/licences.md
+# make doctor  look at everything that the scripts will need; DATASET=NAME for another than RAVDESS
 # make demo    speak one sentence in every emotion with the weights that ship: under a minute after installation
 # make pipeline  from recordings to speech on a small generated corpus; CORPUS=/path/to/RAVDESS takes real ones
 # make test    lint, types, tests; sets up what it needs
@@ -12,12 +13,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORPUS ?=
 BENCH ?=
+DATASET ?= RAVDESS
 LOCKED ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # --no-deps: the lock names all of them
 HASHED := $(INSTALL) --require-hashes --no-deps -r requirements.lock $(if $(filter torch,$(LOCKED)),-r requirements-torch.lock)
 
-.PHONY: setup setup-dev lock demo pipeline bench test test-slow lint format clean
+.PHONY: setup setup-dev lock doctor demo pipeline bench test test-slow lint format clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -43,6 +45,9 @@ lock: setup-dev
 	$(INSTALL) -r requirements-lock.txt
 	$(BIN)/python -m preflight.locking
 	$(BIN)/python -m preflight.licences
+
+doctor:
+	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) doctor.py --dataset $(DATASET)
 
 demo: setup
 	@test -z "$(CORPUS)" || { echo "error: CORPUS belongs to make pipeline; make demo speaks with the weights that ship" >&2; exit 2; }

@@ -15,7 +15,7 @@ from tests.processes import ENVIRONMENT, command
 LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
-    "pipeline", "export", "benchmark", "train_vocoder",
+    "pipeline", "export", "benchmark", "train_vocoder", "doctor",
 }  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "vocoder_weights", "learned_alignment", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.
@@ -30,7 +30,7 @@ ALLOWED = {
     "vocoder_weights": {"config", "fourier", "hifigan", "utils"},
     "vocoder": {"config", "audio", "fourier", "hifigan", "melgan", "utils", "vocoder_weights"},
     "downloads": {"utils"},
-    "preflight": {"config", "text", "utils"},
+    "preflight": {"config", "text", "deepspeaker", "utils", "vocoder", "preprocessor"},
     "preprocessor": {"config", "text", "audio", "deepspeaker", "utils"},
     "learned_alignment": {"config", "text", "audio", "utils", "model", "acoustic", "preprocessor"},
     "shipping": {"config", "utils", "model", "acoustic", "hifigan", "vocoder", "preprocessor"},
