@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from deepspeaker.rescnn import ResCNN, from_keras, keras_layers
 from errors import UserError
 
+MOST_NUMBERS = 1 << 24  # of one weight; the largest has 2.4 million
+
 # Kind of layer -> name of each Keras weight and of the PyTorch tensor it becomes.
 _WEIGHT_NAMES: dict[type[nn.Module], dict[str, str]] = {
     nn.BatchNorm2d: {
@@ -72,7 +74,7 @@ def _read(path: Path) -> dict[str, dict[str, Tensor]]:
             layers = {}
             for name in names:
                 weights = [_text(weight) for weight in root[name].attrs["weight_names"]]
-                tensors = {w.split("/")[-1].split(":")[0]: torch.from_numpy(root[name][w][()]).float() for w in weights}
+                tensors = {w.split("/")[-1].split(":")[0]: _tensor(root[name][w]) for w in weights}
                 if tensors:
                     layers[name] = tensors
             return layers
@@ -82,3 +84,10 @@ def _read(path: Path) -> dict[str, dict[str, Tensor]]:
 
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _tensor(dataset: Any) -> Tensor:
+    """A few bytes can announce numbers that would fill any memory; they are zeros until somebody writes them."""
+    if dataset.size > MOST_NUMBERS:
+        raise ValueError(f"{dataset.name} announces {dataset.size:,} numbers")
+    return torch.from_numpy(dataset[()]).float()
