@@ -9,7 +9,8 @@
 - requirements-dev.lock: what tests, evaluation and clusters need besides.
 
 uv (pinned in requirements-lock.txt) resolves them for CPython 3.10, 3.11 and 3.12 on every platform at once, from PyPI.
-A package that PyPI has only as source is built with build tools that no lock covers (`Distance`, needed by g2p_en).
+What PyPI has only as source is built, with build tools that no lock covers: `Distance`, needed by g2p_en, everywhere,
+and pocketsphinx 5.1.1 on Python 3.10 and 3.12, where it needs a C compiler.
 """
 
 from __future__ import annotations
