@@ -61,8 +61,10 @@ def batches(dataset: UtteranceDataset, root: Path, batch_size: int) -> Iterator[
 def read_batch(dataset: UtteranceDataset, root: Path, indices: Sequence[int]) -> dict[str, Tensor]:
     """Padded tensors of some utterances."""
     entries = [dataset.entries[index] for index in indices]
-    mels = [np.load(root / "mel" / f"{each.speaker}-mel-{each.name}.npy") for each in entries]
-    durations = [np.load(root / "duration" / f"{each.speaker}-duration-{each.name}.npy") for each in entries]
+    mels = [np.load(root / "mel" / f"{each.speaker}-mel-{each.name}.npy", allow_pickle=False) for each in entries]
+    durations = [
+        np.load(root / "duration" / f"{each.speaker}-duration-{each.name}.npy", allow_pickle=False) for each in entries
+    ]
     phones = [np.array(dataset.phones[index]) for index in indices]
 
     def padded(arrays: list[np.ndarray]) -> Tensor:

@@ -101,6 +101,7 @@ def _changed(value: Any, random: Random) -> Any:
     elif action < 0.3 and isinstance(copy, dict):
         copy[random.choice((*WORDS, *map(str, keys)))] = copy.pop(key)
     elif action < 0.3:
+        assert isinstance(copy, list)
         copy.insert(random.randrange(len(copy) + 1), copy[key])
     else:
         copy[key] = _changed(copy[key], random)
