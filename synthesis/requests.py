@@ -13,6 +13,7 @@ from text.chunks import split_sentences
 from text.cleaners import to_ascii
 from text.words import Word, phones_of
 from utils.metadata import IdMaps, intensity_of, read_lines
+from utils.names import problem_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def batch_requests(
 def safe_name(text: str, limit: int = 60) -> str:
     """A file name without suffix: ASCII letters (other scripts romanised), digits, `_`, `-`; never empty, no path."""
     kept = "".join(c if c.isalnum() or c in "_-" else " " for c in to_ascii(text))
-    return "-".join(kept.split())[:limit].rstrip("-") or "speech"
+    name = "-".join(kept.split())[:limit].rstrip("-") or "speech"
+    return name if problem_of(name) is None else f"speech-{name}"  # Windows has a device called nul
 
 
 def print_words(words: Sequence[Word]) -> None:

@@ -16,6 +16,7 @@ from preprocessor.corpora.table import Row
 from preprocessor.corpus import AUDIO_SUFFIXES, Utterance
 from text.languages import check_languages
 from utils.metadata import NO_EMOTION
+from utils.names import problem_of
 
 Sex = Literal["male", "female"]
 SplitName = Literal["train", "val", "test"]
@@ -112,8 +113,9 @@ class Checker:
         if not cell:
             raise UserError(f"{place}: the speaker is empty; with one speaker, write any name into every line")
         proper = "".join(c if _is_plain(c) else "_" for c in cell).lstrip(".-")
-        if cell != proper or len(cell.encode()) > SPEAKER_BYTES:
+        if cell != proper or len(cell.encode()) > SPEAKER_BYTES or problem_of(cell) is not None:
             short = proper.encode()[:SPEAKER_BYTES].decode(errors="ignore").strip("_.") or "speaker_1"
+            short = short if problem_of(short) is None else f"speaker_{short}"  # Windows has a device called nul
             raise UserError(
                 f"{place}: speaker {cell[:80]!r} can't be a folder's name; use letters, digits, _ - and . only "
                 f"(at most {SPEAKER_BYTES} bytes), for example {short}"
