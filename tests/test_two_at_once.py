@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -75,6 +76,18 @@ def test_a_killed_holder_is_no_obstacle(tmp_path):
     with sole_user(folder):
         assert json.loads(lock_path(folder).read_text())["pid"] == os.getpid()
     assert not lock_path(folder).exists()
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(1000, marks=pytest.mark.slow)])
+def test_holders_killed_at_any_moment_are_no_obstacle(tmp_path, rounds):
+    folder, moments = tmp_path / "a" / "folder", random.Random(1)
+    for _ in range(rounds):
+        process = python(HOLD + "time.sleep(600)", folder)
+        time.sleep(moments.random() * 0.1)  # a Python starts in 0.04 s
+        end(process)
+        with sole_user(folder):
+            assert json.loads(lock_path(folder).read_text())["pid"] == os.getpid()
+    assert [*tmp_path.rglob(".*.lock")] == []
 
 
 @pytest.mark.parametrize(
