@@ -66,6 +66,7 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
         prosody_kernel=config.model.prosody.conv_kernel_size,
         prosody_dropout=config.model.prosody.dropout,
         intensities=len(config.model.intensities),
+        postfilter=config.model.postfilter,
         min_phone_frames=config.model.min_phone_frames if config.model.alignment == "learned" else None,
     )
 
@@ -215,6 +216,8 @@ def load_weights(model: AcousticModel, state: dict[str, torch.Tensor], path: Pat
     """Load a state dict under our names or the original's, strictly; UserError naming `path` if it does not fit."""
     try:
         state = from_published(state) if is_published(state) else state
+        if model.postfilter is None:  # training goes on from a checkpoint that has one
+            state = {name: value for name, value in state.items() if not name.startswith("postfilter.")}
         model.load_state_dict(state, strict=True)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path} does not fit the configured model: {str(error)[:300]}") from error

@@ -52,15 +52,15 @@ class Settings:
 
     @property
     def dataset_flags(self) -> list[str]:
-        """Command-line flags: RAVDESS's configuration at the original's widths, everything below the work folder."""
+        """Command-line flags: RAVDESS's configuration with the original's model, everything below the work folder."""
         paths = {
             "preprocess.path.corpus_path": self.work / "corpus",
             "preprocess.path.raw_path": self.work / "raw",
             "preprocess.path.preprocessed_path": self.work / "features",
             **{f"train.path.{kind}_path": self.work / kind for kind in ("ckpt", "log", "result")},
         }
-        # the original's widths (those of the schema), so that figures compare with it and with earlier ones
-        sizes = {"model.transformer": "{}", "model.decoder": "{}"}
+        # the original's model (that of the schema), so that figures compare with it and with earlier ones
+        sizes = {"model.transformer": "{}", "model.decoder": "{}", "model.prosody": "{}", "model.intensities": "[]"}
         pairs = {**paths, **sizes}.items()
         return ["--dataset", "RAVDESS", *(part for key, value in pairs for part in ("--set", f"{key}={value}"))]
 

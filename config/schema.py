@@ -216,6 +216,7 @@ class ModelConfig(_Section):
     prosody: Prosody = Prosody()
     # how strongly an emotion is meant, as a word between hyphens in the utterances' names; empty = nothing of the kind
     intensities: list[Annotated[str, Field(pattern=r"^[A-Za-z]+$")]] = []
+    postfilter: bool = False  # true in checkpoints that fit_postfilter.py has completed
     multi_speaker: Literal[True] = True
     max_seq_len: PositiveInt = 320  # positions in the stored sinusoid table
     alignment: Literal["textgrid", "learned"] = "textgrid"  # durations from TextGrids, or found while training

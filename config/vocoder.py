@@ -45,6 +45,7 @@ class VocoderData(_Section):
     segment_size: PositiveInt = 8192  # samples that the losses see; a whole number of hops
     context: Count = 8  # more mel frames on either side, whose samples are thrown away
     speech_share: Rate = 0.9  # of the segments that lie where speech is; the others lie anywhere
+    real_share: Rate = 0.5  # of the segments have the recordings' mels, where the others have predicted ones
     gain: Pair = [-12.0, 3.0]  # dB, drawn for every segment; never so much that it would clip
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from model.blocks import FFTBlock, LConvBlock, SinusoidPositions, SpeakerConditi
 from model.decoder import MelDecoder
 from model.duration import DurationPredictor, frames_from_log, regulate_length
 from model.emotion import EmotionEncoder, EmotionTokens, InputNormalisation, Pooling, ReferenceEncoder
+from model.postfilter import Postfilter
 from model.prosody import Prosody, ProsodyControl, ProsodyPrediction, ProsodyPredictor, places_in_phones
 from utils.masks import padding_mask
 
@@ -53,6 +54,7 @@ class ModelSizes:
     prosody_kernel: int = 15  # frames
     prosody_dropout: float = 0.1
     intensities: int = 0  # of emotions
+    postfilter: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class AcousticModel(nn.Module):
             ],
             channels,
             sizes.mel_bands,
+            harmonics=sizes.prosody_layers > 0,
         )
         self.speaker_embedding: nn.Module
         if sizes.external_speaker is None:
@@ -149,6 +152,7 @@ class AcousticModel(nn.Module):
                 sizes.prosody_dropout,
                 sizes.mel_bands,
             )
+        self.postfilter = Postfilter(sizes.mel_bands) if sizes.postfilter else None
         # made last, so that the other parts begin with the same weights with and without it
         self.aligner: Aligner | None = None
         if sizes.min_phone_frames is not None:
@@ -187,7 +191,7 @@ class AcousticModel(nn.Module):
         recording itself let it find them; else predicted ones (times `duration_scale`) are used. `prosody` of T frames
         is used instead of the predicted one, which `prosody_control` changes; both count only where the model has a
         prosody predictor. `mel_length` is the number of frames to pad to, where the caller knows it. `every_block`:
-        mels of all decoder blocks or only of the last; None: all while training.
+        mels of all decoder blocks or only of the last, filtered where there is a postfilter; None: all while training.
         """
         text_mask = padding_mask(phone_lengths, phones.shape[1])
         speaker = self.speaker_embedding(speakers)  # (B, C)
@@ -207,11 +211,13 @@ class AcousticModel(nn.Module):
         mel_mask = padding_mask(mel_lengths, size)
         every_block = self.training if every_block is None else every_block
         frames = regulate_length(fused, durations, size)
-        predicted = None
+        predicted = combs = None
         if self.prosody is not None:
             places = places_in_phones(durations, size)
-            frames, predicted = self.prosody(frames, places, speaker, mel_mask, prosody, prosody_control)
-        mels = self.decoder(frames, speaker, mel_mask, every_block)
+            frames, combs, predicted = self.prosody(frames, places, speaker, mel_mask, prosody, prosody_control)
+        mels = self.decoder(frames, speaker, mel_mask, every_block, combs)
+        if self.postfilter is not None and not every_block:
+            mels = [self.postfilter(mels[-1], mel_lengths)]
         return ModelOutput(
             mels,
             emotion.logits,

@@ -82,18 +82,20 @@ class ProsodyPredictor(nn.Module):
         mask: Tensor,
         given: Prosody | None = None,
         control: ProsodyControl | None = None,
-    ) -> tuple[Tensor, ProsodyPrediction]:
+    ) -> tuple[Tensor, Tensor, ProsodyPrediction]:
         """x [B, T, C] of every frame, places [B, T, 3] as `places_in_phones`, speaker [B, C], mask [B, T] -> x with
-        prosody added, zero at padding, and the prediction. The prosody is `given`, or predicted."""
+        prosody added, the pitch's combs [B, T, M], both zero at padding, and the prediction. The prosody is `given`, or
+        predicted."""
         x = x + self.place(places.to(x.dtype))
         hidden = x
         for block in self.blocks:
             hidden = block(hidden, speaker, mask)
         predicted = ProsodyPrediction(*self.output(hidden).float().unbind(-1))
         used = decide(predicted, mask, control or ProsodyControl()) if given is None else given
-        told = self.comb(self._comb(used).to(x.dtype))
+        combs = (self._comb(used) * (~mask).unsqueeze(-1)).to(x.dtype)
+        told = self.comb(combs)
         told = told + self.level(torch.stack([used.voicing, used.loudness], -1).to(x.dtype))
-        return (x + told).masked_fill(mask.unsqueeze(-1), 0.0), predicted
+        return (x + told).masked_fill(mask.unsqueeze(-1), 0.0), combs, predicted
 
     def _comb(self, prosody: Prosody) -> Tensor:
         """[B, T, M]: between the two nearest pitches, times the voicing."""

@@ -254,9 +254,10 @@ def test_fine_tuning_learns_from_predicted_mels(data, tmp_path, capsys):
     tuned = with_predicted_mels(plain, config, "latest", data / "grids", CPU)
     assert tuned.train_mels is not None
     for index, entry in enumerate(plain.train.entries):
-        mel, start = tuned.train_mels(index)
+        mel, start = tuned.train_mels(index, False)
         stored = np.load(data / "features" / "mel" / f"{entry.speaker}-mel-{entry.name}.npy")
         assert mel.shape == stored.shape and not np.allclose(mel, stored)
+        assert np.array_equal(tuned.train_mels(index, True)[0], stored)
         span = torch.from_numpy(plain.train[index].cut(start, (len(mel) - 1) * 256 + 1))[None]
         assert np.allclose(plain.front_end(span)[0][0].numpy()[2:-2], stored[2:-2], atol=1e-3)
 
@@ -264,8 +265,17 @@ def test_fine_tuning_learns_from_predicted_mels(data, tmp_path, capsys):
 def segments_of(data, world=1, rank=0, **changes):
     config = load_config("Sample", paths(data))
     recordings = Recordings(data / "features" / "train.txt", data / "raw", RATE, data / "pitch")
-    settings = SegmentSettings(32, 256, 1024, 12 // world, 0.9, (-12.0, 3.0), 7)
+    settings = SegmentSettings(32, 256, 1024, 12 // world, 0.9, 0.5, (-12.0, 3.0), 7)
     return SegmentSampler(recordings, replace(settings, **changes), rank, world), config
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_fine_tuning_mixes_in_the_recordings_own_mels(data, share):
+    """The mels say whose they are: 1 where the recording's own was asked for, else 0."""
+    sampler, _ = segments_of(data, real_share=share)
+    sampler.mels = lambda index, real: (np.full((64, 80), float(real), dtype=np.float32), 0)
+    drawn = torch.cat([sampler.batch(step).mels[:, 0, 0] for step in range(20)])
+    assert abs(float(drawn.mean()) - share) <= (0.12 if 0 < share < 1 else 0.0)
 
 
 def test_processes_share_the_segments_of_one(data):

@@ -22,13 +22,18 @@ def make_tiny_dataset(root: Path) -> Path:
         for emotion_index, emotion in enumerate(EMOTIONS):
             for statement, (text, phones) in SENTENCES.items():
                 for take in ("01", "02"):
-                    name = f"{emotion}-normal-{statement}-{take}-{speaker}"
+                    intensity = "strong" if take == "02" and emotion != "calm" else "normal"
+                    name = f"{emotion}-{intensity}-{statement}-{take}-{speaker}"
                     entry = Entry(name, speaker, tuple(phones.split()), text)
                     durations = noise.integers(2, 8 + emotion_index, len(entry.phones))
                     centres = np.array([sum(map(ord, phone)) % 60 + 4 * speaker_index for phone in entry.phones])
                     bands = np.arange(80)[None, :] - np.repeat(centres, durations)[:, None]
                     mel = emotion_index - 6.0 + 4.0 * np.exp(-((bands / (6.0 + emotion_index)) ** 2))
                     save(root / "mel" / f"{speaker}-mel-{entry.name}.npy", mel.astype(np.float32))
+                    # vowels, which have a stress digit, are voiced
+                    hertz = [120.0 * 1.3**emotion_index * phone[-1].isdigit() for phone in entry.phones]
+                    pitch = np.repeat(hertz, durations).astype(np.float32)
+                    save(root / "pitch" / f"{speaker}-pitch-{entry.name}.npy", pitch)
                     save(root / "duration" / f"{speaker}-duration-{entry.name}.npy", durations.astype(np.int64))
                     entries.append(entry)
     write_metadata(root / "train.txt", entries[1::4] + entries[2::4] + entries[3::4])

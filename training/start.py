@@ -96,10 +96,10 @@ def _without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     return kept
 
 
-def check_same(path: Path, name: str, saved: dict[str, Any], own: dict[str, Any], ignore: str = "") -> None:
+def check_same(path: Path, name: str, saved: dict[str, Any], own: dict[str, Any], ignore: Sequence[str] = ()) -> None:
     """Raise UserError naming checkpoint `path` and the first key of `name` whose saved value is not the present one."""
     differing = sorted(
-        key for key in {*saved, *own} if key != ignore and saved.get(key, "absent") != own.get(key, "absent")
+        key for key in {*saved, *own} if key not in ignore and saved.get(key, "absent") != own.get(key, "absent")
     )
     if differing:
         key = differing[0]

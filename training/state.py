@@ -64,7 +64,7 @@ class TrainState:
         content = read_checkpoint(path)
         if content.config is not None:
             saved_model = from_dict(content.config, str(path)).to_dict()["model"]  # with defaults of options new since
-            check_same(path, "model", saved_model, self.config.to_dict()["model"], ignore="vocoder")
+            check_same(path, "model", saved_model, self.config.to_dict()["model"], ignore=("vocoder", "postfilter"))
             for name, saved, own in (
                 ("speakers", content.speakers, self.ids.speakers),
                 ("emotions", content.emotions, self.ids.emotions),

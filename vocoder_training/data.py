@@ -13,8 +13,9 @@ from audio.mel import MelSpectrogram
 from config import Config
 from vocoder_training.recordings import Recordings
 
-# index of a recording -> its predicted mel [T, bands], and the sample at which its first frame is centred
-MelsOf = Callable[[int], tuple[np.ndarray, int]]
+# index of a recording, whether its own mel is wanted -> that or the predicted one [T, bands], and the sample at which
+# the first frame is centred
+MelsOf = Callable[[int, bool], tuple[np.ndarray, int]]
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _predict(
             for row, index in enumerate(chosen):
                 mels[index] = predicted[row, : dataset.lengths[index]].copy()
             bar.update(len(chosen))
-    return lambda index: (mels[index], starts[index])
+    return lambda index, real: (dataset[index].mel if real else mels[index], starts[index])
 
 
 def _start(recordings: Recordings, index: int, textgrids: Path | None, front_end: MelSpectrogram) -> int:

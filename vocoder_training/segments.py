@@ -42,6 +42,7 @@ class SegmentSettings:
     edge: int  # samples on either side
     batch_size: int  # of one process
     speech_share: float
+    real_share: float
     gain: tuple[float, float]  # dB
     seed: int
 
@@ -60,7 +61,7 @@ class SegmentSampler:
         settings: SegmentSettings,
         rank: int = 0,
         world: int = 1,
-        mels: Callable[[int], tuple[npt.NDArray[np.float32], int]] | None = None,
+        mels: Callable[[int, bool], tuple[npt.NDArray[np.float32], int]] | None = None,
     ) -> None:
         self.recordings, self.settings, self.rank, self.world, self.mels = recordings, settings, rank, world, mels
         self._epoch: tuple[int, Tensor] = (-1, torch.zeros(0))
@@ -104,7 +105,7 @@ class SegmentSampler:
         if self.mels is None:
             start = self._start(recording, draws[0] < own.speech_share, draws[1])
         else:
-            whole, begin = self.mels(index)
+            whole, begin = self.mels(index, draws[0] < own.real_share)
             first = _place(0, len(whole), own.frames, draws[1])
             mel, start = _cut_frames(whole, first, own.frames), begin + first * own.hop_length
         wav = recording.cut(start - own.edge, own.frames * own.hop_length + 2 * own.edge)

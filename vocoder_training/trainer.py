@@ -197,6 +197,7 @@ def segment_settings(config: Config) -> SegmentSettings:
         edge=EDGE * -(-stft.filter_length // (EDGE * stft.hop_length)) * stft.hop_length,
         batch_size=config.vocoder.optimizer.batch_size,
         speech_share=data.speech_share,
+        real_share=data.real_share,
         gain=(data.gain[0], data.gain[1]),
         seed=config.vocoder.seed,
     )

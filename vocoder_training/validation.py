@@ -60,7 +60,7 @@ class Validator:
             wav = torch.from_numpy(recording.cut(0, len(recording.samples)))[None].to(self.device)
             mel = front_end(wav)[0][:, :frames]
         else:
-            predicted, start = self.data.val_mels(index)
+            predicted, start = self.data.val_mels(index, False)
             frames = min(most, len(predicted))
             mel = torch.from_numpy(np.ascontiguousarray(predicted[:frames]))[None].to(self.device)
         real = torch.from_numpy(recording.cut(start, frames * hop))[None].to(self.device)
