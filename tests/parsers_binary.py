@@ -268,9 +268,9 @@ def tarred(kind: int, mode: Any = "w") -> bytes:
 
 
 def many_headers() -> bytes:
-    """Thousands of headers that describe the next one."""
-    member = tarfile.TarInfo("x").create_pax_header({"path": "a"}, "utf-8")
-    return b"".join([member] * 3000)
+    """Thousands of headers that describe the next one, as for a name of more than 100 letters."""
+    header = tarfile.TarInfo("x" * 150).tobuf(tarfile.PAX_FORMAT)[:1024]
+    return header * 3000
 
 
 ARCHIVES = (
