@@ -11,7 +11,7 @@ from tests.mutation import PIECES
 from tests.parsers_text import TEXT_PARSERS
 
 EXAMPLES, MANY = 300, 100_000
-FEWER = {"configuration": 10, "text en": 5, "text zh": 5, "text ko": 5, "vocoder JSON": 3}  # times: they are slow
+FEWER = {"configuration": 10, "vocoder JSON": 3}  # times: they are slow
 # "configuration" reads whole folders of YAML; "YAML" and "override" are the same parsers without the files around
 FEWER_OF_MANY = {"configuration": 20}
 FREE = (
