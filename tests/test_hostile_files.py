@@ -178,7 +178,8 @@ def features(kind: str) -> Callable[[bytes, Path], object]:
             put(data, path)
         options = [*tiny_overrides(root, folder / "out"), "preprocess.preprocessing.speaker_embedder=DeepSpeaker"]
         config = load_config("Sample", options)
-        return [*open_dataset(config, "val.txt", IdMaps.load(root))]
+        dataset = open_dataset(config, "val.txt", IdMaps.load(root))
+        return [dataset[index] for index in range(len(dataset))]
 
     return read
 
