@@ -34,9 +34,8 @@ def fuzz(name: str, *flags: str, timeout: float) -> tuple[int, int]:
     return int(re.findall(r"Done (\d+) runs", result.stderr)[-1]), max(reached)
 
 
-@pytest.mark.parametrize("name", ["metadata", "textgrid"])
-def test_inputs_that_reach_new_code_are_taken_or_refused(name):
-    tried, reached = fuzz(name, "-runs=2000", "-seed=1", timeout=200)
+def test_inputs_that_reach_new_code_are_taken_or_refused():
+    tried, reached = fuzz("metadata", "-runs=2000", "-seed=1", timeout=200)
     assert tried >= 2000 and reached > 50
 
 

@@ -10,7 +10,7 @@ from tests.fuzzing import attempt, memory_folder, run
 from tests.mutation import PIECES
 from tests.parsers_text import TEXT_PARSERS
 
-EXAMPLES, MANY = 300, 100_000
+EXAMPLES, MANY = 200, 100_000
 FEWER = {"configuration": 10, "vocoder JSON": 3}  # times: they are slow
 # "configuration" reads whole folders of YAML; "YAML" and "override" are the same parsers without the files around
 FEWER_OF_MANY = {"configuration": 20}
@@ -54,7 +54,7 @@ def test_anything_made_of_the_formats_pieces_is_taken_or_refused(name):
     )
     with memory_folder() as folder:
 
-        @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(st.lists(pieces, max_size=12).map(b"".join))
         def check(data):
             attempt(parser, data, folder)

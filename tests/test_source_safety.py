@@ -57,7 +57,8 @@ def dotted(node: ast.expr) -> str:
 def problems(source: str, name: str) -> Iterator[str]:
     """What the source has that it should not."""
     aliases: dict[str, str] = {}
-    for node in ast.walk(ast.parse(source)):
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.partition(".")[0] in MODULES and name not in MAY_PICKLE | MAY_RUN:
@@ -68,7 +69,7 @@ def problems(source: str, name: str) -> Iterator[str]:
                 yield f"from {node.module}"
             module = {"numpy": "np"}.get(node.module, node.module)
             aliases |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Call):
             yield from _call(node, aliases, name)
 
