@@ -21,7 +21,7 @@ from tests.processes import assert_ok, assert_refused, run_script, with_override
 from tests.small_corpus import tree, write_ravdess, write_raw
 from tests.test_hostile_files import put
 from utils.checkpoint import read_checkpoint
-from utils.files import write_text
+from utils.files import read_json, write_json, write_text
 from utils.metadata import Entry, IdMaps, metadata_line, read_metadata, write_metadata
 from utils.names import LONGEST, problem_of
 
@@ -249,3 +249,9 @@ def test_export_writes_only_into_its_folder(tmp_path):
     result = run_script("export.py", "--dataset", "Sample", "--restore_step", 5, *with_overrides(options))
     assert_refused(result, r"5\.pth\.tar: speakers: '\.\./\.\./x' is no name")
     assert not (tmp_path / "to").exists()
+
+
+def test_a_report_may_hold_names_that_are_no_utf_8(tmp_path):
+    """Linux allows any bytes in a name; Python shows those that are no UTF-8 as lone surrogates."""
+    write_json(tmp_path / "a.json", {"x\udcff.wav": "é\ud800"})
+    assert read_json(tmp_path / "a.json", "x") == {"x\udcff.wav": "é\ud800"}
