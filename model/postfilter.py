@@ -4,7 +4,7 @@ A model that learns by absolute errors predicts something between all the ways i
 time its mel spectrograms move too little, most of all quickly. The filter raises every modulation frequency of every
 cepstral coefficient to the strength it has in recordings (modulation spectrum: Takamichi et al. 2016, IEEE/ACM TASLP
 24(4)), then every band's deviation (global variance: Toda & Tokuda 2007). An utterance's mean spectrum stays, but for
-the mean error of the model. It is fitted after training and works in synthesis only.
+the mean error of the model and for what all bands alike are lowered by, so that it is as loud as before. It is fitted after training and works in synthesis only.
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ class Postfilter(nn.Module):
         filtered = [self(b[None], length)[0] for (_, b), length in zip(pairs, lengths, strict=True)]
         logs = [a.std(0).log() - b.std(0).log() for (a, _), b in zip(pairs, filtered, strict=True)]
         self.gain.copy_(torch.stack(logs).mean(0).exp())
+        # more movement of logarithms is more energy: all bands alike are lowered by what an utterance has too much
+        louder = [
+            self(b[None], length).logsumexp((1, 2)) - a.logsumexp((0, 1))
+            for (a, b), length in zip(pairs, lengths, strict=True)
+        ]
+        self.offset.sub_(torch.stack(louder).mean())
 
     def _modulations(self, mel: Tensor) -> Tensor:
         """[T, M] -> [M, WINDOW / 2 + 1]: mean logarithm of every cepstral coefficient's modulation spectrum."""

@@ -21,7 +21,7 @@ from preprocessor.sources import Source, list_sources
 if TYPE_CHECKING:
     from preprocessor.cluster import Cluster
 
-FOLDERS = ("mel", "duration", "spker_embed")
+FOLDERS = ("mel", "duration", "pitch", "spker_embed")
 BUILT_AT_ONCE = 16  # utterances of a worker's task: 40 ms of work, and as much as a killed run loses per worker
 CHECKED_AT_ONCE = 256
 

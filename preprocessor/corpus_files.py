@@ -21,7 +21,7 @@ from errors import UserError
 from preprocessor.builder import FOLDERS, current
 from preprocessor.embedding_plot import choose_points, plot_speakers
 from preprocessor.facts import Facts
-from preprocessor.features import duration_name, mel_name
+from preprocessor.features import duration_name, mel_name, pitch_name
 from preprocessor.outputs import write_array
 from preprocessor.plan import Plan, digest_of, refuse_without_labels
 from preprocessor.records import Features, Skipped
@@ -95,6 +95,8 @@ def _look_through(
             present.append(_mark(mel_name(speaker, name)))
             if made.settings.aligned:
                 present.append(_mark(duration_name(speaker, name)))
+            if made.settings.pitched:
+                present.append(_mark(pitch_name(speaker, name)))
 
 
 def _write_lists(made: Plan, statistics: Statistics, validates: Test, present: array[int]) -> int:
