@@ -4,7 +4,8 @@ A model that learns by absolute errors predicts something between all the ways i
 time its mel spectrograms move too little, most of all quickly. The filter raises every modulation frequency of every
 cepstral coefficient to the strength it has in recordings (modulation spectrum: Takamichi et al. 2016, IEEE/ACM TASLP
 24(4)), then every band's deviation (global variance: Toda & Tokuda 2007). An utterance's mean spectrum stays, but for
-the mean error of the model and for what all bands alike are lowered by, so that it is as loud as before. It is fitted after training and works in synthesis only.
+the mean error of the model and for what all bands alike are lowered by, so that it is as loud as before. It is fitted
+after training and works in synthesis only.
 """
 
 from __future__ import annotations
