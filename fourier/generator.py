@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audio.mel import LOG_FLOOR, mel_filterbank
@@ -93,22 +92,23 @@ class Generator(nn.Module):
         breath = self._spectrum(noise) / self.window.square().sum().sqrt()
         loud, quiet, real, imaginary = self._filters(seen)
         turned = torch.complex(real, imaginary) * (loud * torch.rsqrt(real**2 + imaginary**2 + 1e-6))
-        wav = self._waveform(voiced * turned + breath * quiet)
+        evened = self._evened(seen.shape[2])
+        wav = self._waveform(voiced * turned + breath * quiet, evened)
         mel = seen[:, : a.num_mels].transpose(1, 2).float()
+        # of a frequency: the mean over the bands that it is in; nothing where it is in none
+        shares = self.basis / self.basis.sum(0).clamp(min=1e-9)
         for _ in range(a.corrections if corrections is None else corrections):
-            wav = self._corrected(wav, mel)
+            wav = self._corrected(wav, mel, shares, evened)
         return wav
 
-    def _corrected(self, wav: Tensor, mel: Tensor) -> Tensor:
+    def _corrected(self, wav: Tensor, mel: Tensor, shares: Tensor, evened: Tensor) -> Tensor:
         """wav [B, T * hop_length], scaled per frame and frequency towards the log-mel spectrogram mel [B, T, M]."""
         a = self.architecture
         # real and imaginary parts as numbers: products and magnitudes of complex ones are several times as slow
         parts = torch.view_as_real(spectrum(wav, a.n_fft, a.hop_size, self.window))  # (B, T, bins, 2)
         own = torch.log(((parts.square().sum(3) + 1e-12).sqrt() @ self.basis.T).clamp(min=LOG_FLOOR))
-        # of a frequency: the mean over the bands that it is in; nothing where it is in none
-        shares = self.basis / self.basis.sum(0).clamp(min=1e-9)
         gain = torch.exp((mel - own).clamp(-STEEPEST, STEEPEST) @ shares)
-        return self._waveform(torch.view_as_complex(parts * gain.unsqueeze(3)))
+        return self._waveform(torch.view_as_complex(parts * gain.unsqueeze(3)), evened)
 
     def _filters(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Magnitude for pulses, magnitude for noise, direction for pulses (real, imaginary), each [B, T, bins]."""
@@ -125,23 +125,27 @@ class Generator(nn.Module):
         wav = blocks.transpose(1, 2).flatten(1).float()
         return spectrum(wav, self.architecture.n_fft, self.architecture.hop_size, self.window)
 
-    def _waveform(self, spectra: Tensor) -> Tensor:
-        """[B, T, bins] -> [B, T * hop_length] by windowed overlap-add."""
-        n_fft, hop = self.architecture.n_fft, self.architecture.hop_size
-        frames = spectra.shape[1]
-        pieces = torch.fft.irfft(spectra, n_fft, dim=2) * self.window
-        total = _overlap_add(pieces, hop)
-        squares = _overlap_add(self.window.square().expand(1, frames, -1), hop)
-        first = n_fft // 2  # of the frame centred on sample 0
+    def _waveform(self, spectra: Tensor, evened: Tensor) -> Tensor:
+        """[B, T, bins] -> [B, T * hop_length] by windowed overlap-add; `evened` as _evened."""
+        a = self.architecture
+        total = _overlap_add(torch.fft.irfft(spectra, a.n_fft, dim=2) * self.window, a.hop_size)
+        first = a.n_fft // 2  # of the frame centred on sample 0
+        return total[:, first : first + evened.shape[1]] * evened
+
+    def _evened(self, frames: int) -> Tensor:
+        """[1, frames * hop_length]: what makes the overlapping squared windows 1 everywhere."""
+        a = self.architecture
+        squares = _overlap_add(self.window.square().expand(1, frames, -1), a.hop_size)
+        first = a.n_fft // 2
         # the last hop of an utterance has half the frames; elsewhere the sum of squares is constant
-        return (total / squares.clamp(min=0.1))[:, first : first + frames * hop]
+        return 1.0 / squares[:, first : first + frames * a.hop_size].clamp(min=0.1)
 
 
 def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
     """[B, T, n_fft] -> [B, (T - 1) * hop + n_fft]; n_fft is a multiple of hop. Several times as fast as F.fold."""
     parts = pieces.unflatten(2, (-1, hop))  # (B, T, n_fft / hop, hop)
-    behind = parts.shape[2] - 1
-    total = F.pad(parts[:, :, 0], (0, 0, 0, behind))
-    for k in range(1, behind + 1):
-        total = total + F.pad(parts[:, :, k], (0, 0, k, behind - k))
+    frames, behind = parts.shape[1], parts.shape[2] - 1
+    total = pieces.new_zeros(len(pieces), frames + behind, hop)
+    for k in range(behind + 1):
+        total[:, k : k + frames] += parts[:, :, k]
     return total.flatten(1)
