@@ -13,6 +13,7 @@ import torch
 from synthesis.requests import Request
 from synthesis.results import ResultFiles
 from synthesis.synthesizer import Prediction, Synthesizer
+from utils.files import remove_abandoned
 from vocoder import CHUNK
 
 WINDOW = 32  # batches among which requests are sorted by length, so that batches hold little padding
@@ -42,6 +43,7 @@ def speak_all(
     cores. A bounded number waits between the two, so memory does not grow with the list. The first error ends it all.
     """
     torch.set_num_threads(1)
+    remove_abandoned(folder)
     line = _Line(synthesizer, folder, threads, batch_size, on_written)
     try:
         waiting: list[Future[Written]] = []

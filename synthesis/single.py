@@ -11,6 +11,7 @@ from typing import BinaryIO
 from synthesis.requests import Request
 from synthesis.results import ResultFiles, pcm16
 from synthesis.synthesizer import Synthesizer
+from utils.files import remove_abandoned
 from utils.picture import mel_picture, save_picture
 
 
@@ -18,6 +19,7 @@ def speak_files(
     synthesizer: Synthesizer, requests: Sequence[Request], duration_scale: float, folder: Path, picture: Path | None
 ) -> None:
     """Each request into its files in `folder`; into `picture`, if given, the first chunks' spectrograms of them all."""
+    remove_abandoned(folder)
     panels = []
     for request in requests:
         files = ResultFiles(synthesizer, request, folder)

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,19 +11,24 @@ from typing import Any
 
 from errors import UserError
 
+BEGUN = time.time()  # of this process
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any failure it is removed.
 
     The temporary name ends in `path`'s own suffix, since writers choose their format by it. It starts with a dot, so
-    a listing by pattern never meets it. Raises UserError where the folder cannot be written or the disk is full.
+    a listing by pattern never meets it. Whoever writes it holds it (flock), so that `remove_abandoned` can tell what a
+    killed process has left. Raises UserError where the folder cannot be written or the disk is full.
     """
     handle, name = -1, ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-        os.close(handle)
+        if not _hold(handle):
+            os.close(handle)
+            handle = -1
         os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes private files
         yield Path(name)
         with open(name, "rb") as written:  # noqa: PTH123
@@ -32,8 +38,42 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror or error}; free space or permissions?") from error
     finally:
         with suppress(OSError):
+            if handle >= 0:
+                os.close(handle)
+        with suppress(OSError):
             if name:
                 Path(name).unlink()
+
+
+def _hold(handle: int) -> bool:
+    """Whether nobody else holds this open file; False, too, where the system or its file system has no such locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def remove_abandoned(folder: Path, alone: bool = False) -> None:
+    """Remove the temporary files of `atomic_path` that killed processes left in `folder`.
+
+    Others may be writing there: only files older than this process that nobody holds are taken for left behind. Where
+    this process is known to be `alone` in the folder, all are.
+    """
+    for path in folder.glob(".*.tmp.*"):
+        with suppress(OSError):
+            if not alone:
+                if path.stat().st_mtime >= BEGUN:
+                    continue
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    if not _hold(handle):
+                        continue
+                finally:
+                    os.close(handle)
+            path.unlink()
 
 
 def _umask() -> int:
