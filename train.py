@@ -72,14 +72,18 @@ def work(process: Process, config: Config, use_amp: bool, start: int | None, com
     from training.signals import StopSignal
     from training.start import move_aside
     from training.trainer import Trainer
+    from utils.files import remove_abandoned
     from utils.lock import sole_user
 
-    alone = sole_user(Path(config.train.path.ckpt_path), OTHER_FOLDER) if process.is_first else nullcontext()
+    folder = Path(config.train.path.ckpt_path)
+    alone = sole_user(folder, OTHER_FOLDER) if process.is_first else nullcontext()
     with alone, StopSignal() as stop:
+        if process.is_first:
+            remove_abandoned(folder, alone=True)
         trainer = Trainer(config, process, use_amp, start)
         if process.is_first:
             if start is None:
-                move_aside(Path(config.train.path.ckpt_path))
+                move_aside(folder)
                 move_aside(Path(config.train.path.log_path))
             _announce(trainer.state, process, count_parameters(trainer.state.model), trainer.precision)
             say_precision(use_amp, trainer.precision, "train.optimizer.amp_dtype")

@@ -108,6 +108,7 @@ def work(process: Process, config: Config, wish: Wish) -> int:
     from training.precision import say_precision
     from training.signals import StopSignal
     from training.start import digest, move_aside
+    from utils.files import remove_abandoned
     from utils.lock import sole_user
     from vocoder_training.data import find_data
     from vocoder_training.trainer import VocoderTrainer
@@ -117,8 +118,12 @@ def work(process: Process, config: Config, wish: Wish) -> int:
     process.must_agree(
         "the digest of configuration and utterances", digest(config.to_dict(), [root / name for name in METADATA])
     )
-    alone = sole_user(Path(config.vocoder.path.ckpt_path), OTHER_FOLDER) if process.is_first else nullcontext()
+    folder = Path(config.vocoder.path.ckpt_path)
+    alone = sole_user(folder, OTHER_FOLDER) if process.is_first else nullcontext()
     with alone, StopSignal() as stop:
+        if process.is_first:
+            remove_abandoned(folder, alone=True)
+            remove_abandoned(Path(config.vocoder.path.pitch_path))
         data = find_data(config)
         if wish.finetune is not None:
             from vocoder_training.predicted import with_predicted_mels
@@ -127,7 +132,7 @@ def work(process: Process, config: Config, wish: Wish) -> int:
         trainer = VocoderTrainer(config, data, process, wish.use_amp, wish.start, wish.initial)
         if process.is_first:
             if wish.start is None:
-                move_aside(Path(config.vocoder.path.ckpt_path))
+                move_aside(folder)
                 move_aside(Path(config.vocoder.path.log_path))
             _announce(trainer)
             say_precision(wish.use_amp, trainer.precision, "vocoder.optimizer.amp_dtype")

@@ -39,6 +39,18 @@ class RunningMeans:
         self._sums, self._steps = {}, 0
         return means
 
+    def content(self) -> dict[str, Tensor]:
+        """For a checkpoint: per name the sum and the number of values so far, [2] float32."""
+        steps = torch.tensor(float(self._steps), device=self._device)
+        return {name: torch.stack([value, steps]).cpu() for name, value in self._sums.items()}
+
+    def go_on(self, content: dict[str, Tensor]) -> None:
+        """From what a checkpoint holds, so that the next point of a curve is the mean that it would have been. What has
+        not that form is left out."""
+        fitting = {name: pair for name, pair in content.items() if isinstance(pair, Tensor) and pair.shape == (2,)}
+        self._sums = {name: pair[0].float().to(self._device) for name, pair in fitting.items()}
+        self._steps = max((int(pair[1]) for pair in fitting.values()), default=0)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -55,6 +67,7 @@ class Loop(ABC):
 
     process: Process
     schedule: Schedule
+    means: RunningMeans  # of the metrics since the last log
 
     @property
     @abstractmethod
@@ -82,7 +95,7 @@ class Loop(ABC):
         """Train; returns the last checkpoint written (None if nothing was left to do)."""
         first, total = self.process.is_first, self.schedule.total_step
         tracker = Tracker(self.schedule.log_path, self.step) if first else None
-        means = RunningMeans(self.process.device)
+        means = self.means
         saved: Path | None = None
         bar = tqdm(
             total=total,
@@ -106,6 +119,7 @@ class Loop(ABC):
                 if tracker is not None:
                     self.report(tracker, means, bar)
                     if last or self.step % self.schedule.save_step == 0:
+                        tracker.flush()  # once there is a checkpoint nobody logs these steps again
                         saved = self.save()
                 if last:
                     break

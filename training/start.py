@@ -33,7 +33,7 @@ def starting_step(folder: Path, wanted: int | str | None, from_scratch: bool, sc
 
 def move_aside(folder: Path) -> None:
     """Rename `folder` to the first free of folder.old-1, folder.old-2, …"""
-    if folder.exists():
+    if folder.exists() and any(folder.iterdir()):
         number = 1
         while (old := folder.with_name(f"{folder.name}.old-{number}")).exists():
             number += 1

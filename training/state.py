@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from acoustic import load_weights, new_model
 from config import Config, from_dict
@@ -55,8 +55,9 @@ class TrainState:
         self.step = 0
         self._first_step = 0
 
-    def load(self, step: int) -> None:
-        """Go on from checkpoint `step`: model, optimiser, scaler, data position.
+    def load(self, step: int) -> dict[str, Tensor]:
+        """Go on from checkpoint `step`: model, optimiser, scaler, data position; returns what RunningMeans goes
+        on from.
 
         Raises UserError where the checkpoint does not belong to this configuration or these id maps.
         """
@@ -83,9 +84,10 @@ class TrainState:
                 self.scaler.load_state_dict(content.scaler)
             self.sampler.resume(Position(**content.sampler))
         self.step = self._first_step = step
+        return content.means
 
-    def save(self) -> Path:
-        """Write the checkpoint of the present step."""
+    def save(self, means: dict[str, Tensor]) -> Path:
+        """Write the checkpoint of the present step; `means` as of RunningMeans.content()."""
         consumed = (self.step - self._first_step) * self.config.train.optimizer.grad_acc_step
         return write_checkpoint(
             Path(self.config.train.path.ckpt_path),
@@ -100,6 +102,7 @@ class TrainState:
                 emotions=self.ids.emotions,
                 symbols=self.symbols,
                 running=self.running.module.state_dict() if self.running.decay else {},
+                means=means,
             ),
         )
 

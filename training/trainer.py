@@ -43,8 +43,9 @@ class Trainer(Loop):
         self.schedule = Schedule(due.total_step, due.save_step, Path(config.train.path.log_path), SHOWN)
         self.precision = Precision.choose(use_amp, config.train.optimizer.amp_dtype, process.device)
         self.state = TrainState(config, process, self.precision)
+        self.means = RunningMeans(process.device)
         if restore_step is not None:
-            self.state.load(restore_step)
+            self.means.go_on(self.state.load(restore_step))
         loss = config.train.loss
         self.loss = TrainingLoss(
             loss.alpha, loss.beta, loss.mel_normalization, loss.emotion, loss.gamma, loss.delta, loss.epsilon
@@ -84,7 +85,7 @@ class Trainer(Loop):
 
     def save(self) -> Path:
         """Write the checkpoint of the present step."""
-        return self.state.save()
+        return self.state.save(self.means.content())
 
     def train_step(self, batches: list[Batch], stop_number: int = 0) -> tuple[dict[str, Tensor], int]:
         """One optimiser step over `grad_acc_step` micro-batches; returns its metrics and the number of the signal that

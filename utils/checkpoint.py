@@ -37,6 +37,7 @@ class Checkpoint:
     emotions: dict[str, int] = field(default_factory=dict)
     symbols: list[str] = field(default_factory=list)
     running: dict[str, Tensor] = field(default_factory=dict)  # running mean of the weights (train.optimizer.ema)
+    means: dict[str, Tensor] = field(default_factory=dict)  # of losses since the last log, training.loop.RunningMeans
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -110,7 +111,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def checked(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     """`checkpoint` itself; raises UserError naming `path` and the part of it that is not what it should be."""
-    for name in ("model", "optimizer", "scaler", "sampler", "running", "config"):
+    for name in ("model", "optimizer", "scaler", "sampler", "running", "means", "config"):
         value = getattr(checkpoint, name)
         if not isinstance(value, dict) and not (name == "config" and value is None):
             raise UserError(f"{path} is not a checkpoint of this project: its {name} is {str(value)[:80]!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from config import Config
 from errors import UserError
@@ -47,8 +47,10 @@ class VocoderState:
         """Where checkpoints and generators go."""
         return Path(self.config.vocoder.path.ckpt_path)
 
-    def load(self, step: int) -> None:
-        """Go on from checkpoint `step`. Raises UserError where it does not belong to this configuration."""
+    def load(self, step: int) -> dict[str, Tensor]:
+        """Go on from checkpoint `step`; returns what RunningMeans goes on from.
+
+        Raises UserError where it does not belong to this configuration."""
         path = checkpoint_path(self.folder, step)
         content = load_content(path, "use another step")
         if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
@@ -67,10 +69,12 @@ class VocoderState:
         if self.scaler.is_enabled() and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         self.step = step
+        means = content.get("means")
+        return means if isinstance(means, dict) else {}  # checkpoints older than this have none
 
-    def save(self) -> Path:
-        """Write the checkpoint of the present step and, ready for use, generator_{step}.pth.tar with its JSON; returns
-        the latter."""
+    def save(self, means: dict[str, Tensor]) -> Path:
+        """Write the checkpoint of the present step, with `means` as of RunningMeans.content(), and, ready for use,
+        generator_{step}.pth.tar with its JSON; returns the latter."""
         generator = self.folder / f"generator_{self.step}.pth.tar"
         export(self.running.module, self.trainee.to_json(), self.config, generator)
         content: dict[str, Any] = {
@@ -84,6 +88,7 @@ class VocoderState:
             "discriminators_optimizer": self.jury_optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "config": self.config.to_dict(),
+            "means": means,
         }
         write_content(checkpoint_path(self.folder, self.step), content)
         self._remove_old()

@@ -42,8 +42,9 @@ class VocoderTrainer(Loop):
         self.schedule = Schedule(due.total_step, due.save_step, Path(self.settings.path.log_path), SHOWN)
         self.precision = Precision.choose(use_amp, self.settings.optimizer.amp_dtype, process.device)
         self.state = VocoderState(config, process.device, self.precision, initial)
+        self.means = RunningMeans(process.device)
         if restore_step is not None:
-            self.state.load(restore_step)
+            self.means.go_on(self.state.load(restore_step))
         self.front_end: MelSpectrogram = data.front_end.to(process.device)
         self.spectral = SpectralLoss(data.front_end, self.settings.loss.resolutions).to(process.device)
         self.sampler = SegmentSampler(
@@ -65,7 +66,7 @@ class VocoderTrainer(Loop):
 
     def save(self) -> Path:
         """Write the checkpoint of the present step; returns the generator to use."""
-        return self.state.save()
+        return self.state.save(self.means.content())
 
     def advance(self, stop_number: int) -> tuple[dict[str, Tensor], int]:
         """One step of the generator and, once it is their time, of the discriminators before it."""
