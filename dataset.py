@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from config import Config
 from errors import UserError
 from text import phones_to_ids
-from utils.arrays import load_array
+from utils.arrays import load_array, load_finite
 from utils.metadata import Entry, IdMaps, intensity_of, read_metadata
 
 UNLABELLED = -1  # emotion id of an utterance without a label
@@ -135,7 +135,7 @@ class UtteranceDataset(Dataset[Item]):
         if external_speakers:
             names = sorted({entry.speaker for entry in self.entries})
             self.speaker_embeddings = {
-                name: load_array(root / "spker_embed" / f"{name}-spker_embed.npy").reshape(-1) for name in names
+                name: load_finite(root / "spker_embed" / f"{name}-spker_embed.npy").reshape(-1) for name in names
             }
 
         self._held: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
@@ -168,7 +168,7 @@ class UtteranceDataset(Dataset[Item]):
 
     def _read_mel(self, index: int) -> np.ndarray:
         path = self._mel_path(self.entries[index])
-        mel = load_array(path)
+        mel = load_finite(path)
         if mel.ndim != 2 or len(mel) != self.lengths[index]:
             raise UserError(
                 f"{path} holds {mel.shape} values but its durations sum to {self.lengths[index]} frames; "
@@ -184,7 +184,7 @@ class UtteranceDataset(Dataset[Item]):
                 f"{path} is missing; run preprocess.py again (with the --set of training), or train without prosody "
                 "(--set model.prosody.layer=0)"
             )
-        pitch = load_array(path)
+        pitch = load_finite(path)
         if pitch.shape != (self.lengths[index],):
             raise UserError(
                 f"{path} holds {pitch.shape} values for {self.lengths[index]} frames; "

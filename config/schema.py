@@ -257,6 +257,7 @@ class Optimizer(_Section):
     lr_scale: PositiveFloat = 1.0  # factor on the whole schedule
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # running mean of the weights, which is what speaks; 0 = none
     amp_dtype: Literal["auto", "float16", "bfloat16"] = "auto"  # auto: whichever is fast on the device
+    max_bad_steps: PositiveInt = 10  # in a row whose loss or gradient is not finite, then training stops
 
 
 class Step(_Section):

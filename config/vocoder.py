@@ -65,6 +65,7 @@ class VocoderOptimizer(_Section):
     grad_clip_thresh: PositiveFloat | None = 1000.0  # norm; null = none, as the paper
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999  # running mean of the weights, which is what is used; 0 = none
     amp_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
+    max_bad_steps: PositiveInt = 10  # in a row whose loss or gradient is not finite, then training stops
 
 
 class VocoderLoss(_Section):

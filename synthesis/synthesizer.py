@@ -18,7 +18,7 @@ from errors import UserError
 from model import ProsodyControl
 from synthesis.requests import Chunk, Request
 from text import SILENCE, phones_to_ids
-from utils.arrays import load_array
+from utils.arrays import load_finite
 from vocoder import CHUNK, FIRST_PIECE, LARGEST_PIECE, Vocoder
 
 PAUSE = 0.25  # seconds of silence between the chunks of a long text
@@ -180,5 +180,5 @@ class Synthesizer:
         if not uses_external_speakers(self.loaded.config):
             return torch.tensor(numbers, device=self.device)
         folder = self.loaded.speaker_embeddings
-        rows = [load_array(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
+        rows = [load_finite(folder / f"{name}-spker_embed.npy").reshape(-1) for name in names]
         return torch.from_numpy(np.stack(rows)).float().to(self.device)

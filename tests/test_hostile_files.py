@@ -19,7 +19,7 @@ import yaml
 from config import load_config
 from dataset import open_dataset
 from errors import UserError
-from synthesis.synthesizer import load_array as load_embedding
+from synthesis.synthesizer import load_finite as load_embedding
 from tests.fuzzing import attempt, put
 from tests.parsers_binary import CHECKPOINT, WEIGHTS, binary_parsers, npy, saved, zipped
 from tests.parsers_text import TEXT_PARSERS

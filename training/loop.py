@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from training.processes import Process
 from training.signals import StopSignal
+from training.trouble import BadSteps
 from utils.cli import progress_interval
 from utils.tracking import Tracker
 
@@ -20,36 +21,39 @@ PROGRESS_STEPS = 10  # optimiser steps between two updates of the progress bar's
 
 
 class RunningMeans:
-    """Sums of a step's metrics, kept on the device: reading them is what waits for it."""
+    """Sums of a step's metrics, kept on the device: reading them is what waits for it. Values that are not finite, of
+    steps that changed nothing, are left out."""
 
     def __init__(self, device: torch.device) -> None:
         self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
         self._device = device
-        self._steps = 0
 
     def add(self, metrics: dict[str, Tensor]) -> None:
         """Metrics of one step: scalar tensors."""
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=self._device)) + value.detach().float()
-        self._steps += 1
+        for name, each in metrics.items():
+            value, zero = each.detach().float(), torch.zeros((), device=self._device)
+            finite = torch.isfinite(value)
+            self._sums[name] = self._sums.get(name, zero) + torch.where(finite, value, 0.0)
+            self._counts[name] = self._counts.get(name, zero) + finite
 
     def take(self) -> dict[str, float]:
-        """Means since the last call."""
-        means = {name: float(value) / max(1, self._steps) for name, value in self._sums.items()}
-        self._sums, self._steps = {}, 0
+        """Means since the last call, of what was ever finite."""
+        counts = {name: float(count) for name, count in self._counts.items()}
+        means = {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
+        self._sums, self._counts = {}, {}
         return means
 
     def content(self) -> dict[str, Tensor]:
         """For a checkpoint: per name the sum and the number of values so far, [2] float32."""
-        steps = torch.tensor(float(self._steps), device=self._device)
-        return {name: torch.stack([value, steps]).cpu() for name, value in self._sums.items()}
+        return {name: torch.stack([value, self._counts[name]]).cpu() for name, value in self._sums.items()}
 
     def go_on(self, content: dict[str, Tensor]) -> None:
         """From what a checkpoint holds, so that the next point of a curve is the mean that it would have been. What has
         not that form is left out."""
         fitting = {name: pair for name, pair in content.items() if isinstance(pair, Tensor) and pair.shape == (2,)}
         self._sums = {name: pair[0].float().to(self._device) for name, pair in fitting.items()}
-        self._steps = max((int(pair[1]) for pair in fitting.values()), default=0)
+        self._counts = {name: pair[1].float().to(self._device) for name, pair in fitting.items()}
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Loop(ABC):
     process: Process
     schedule: Schedule
     means: RunningMeans  # of the metrics since the last log
+    bad_steps: BadSteps
 
     @property
     @abstractmethod
@@ -97,6 +102,7 @@ class Loop(ABC):
         tracker = Tracker(self.schedule.log_path, self.step) if first else None
         means = self.means
         saved: Path | None = None
+        due = False  # a checkpoint
         bar = tqdm(
             total=total,
             initial=self.step,
@@ -116,11 +122,16 @@ class Loop(ABC):
                     shown = {name: f"{float(metrics[name]):.3f}" for name in self.schedule.shown if name in metrics}
                     bar.set_postfix(shown, refresh=False)
                 last = stop_number > 0 or self.step == total
+                due = due or self.step % self.schedule.save_step == 0
+                if due:
+                    self.bad_steps.settle()
                 if tracker is not None:
                     self.report(tracker, means, bar)
-                    if last or self.step % self.schedule.save_step == 0:
-                        tracker.flush()  # once there is a checkpoint nobody logs these steps again
-                        saved = self.save()
+                    if due or last:  # once there is a checkpoint nobody logs these steps again
+                        tracker.flush()
+                # Steps in trouble may go back to weights that an earlier one has spoilt: these are not to be the latest
+                if last or (due and not self.bad_steps.in_a_row):
+                    saved, due = self.save() if tracker is not None else None, False
                 if last:
                     break
         finally:

@@ -20,13 +20,19 @@ class RunningWeights(Generic[Module]):
         self._trained = trained
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
+    def update(self, step: int, skip: Tensor | None = None) -> None:
         """After `step` steps; the first ones count more, lest the mean begin with random weights. Buffers are
-        copied."""
+        copied. Where `skip` (0 or 1 on the weights' device) is 1 the mean stays as it is."""
         if self.decay:
             decay = min(self.decay, (1 + step) / (10 + step))
             ours: list[Tensor] = [*self.module.parameters()]
             theirs: list[Tensor] = [*self._trained.parameters()]
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
+            if skip is None or skip.device.type == "cpu":
+                if skip is None or not bool(skip):
+                    torch._foreach_lerp_(ours, theirs, 1 - decay)
+            else:  # the host must not ask
+                changes = torch._foreach_sub(theirs, ours)
+                torch._foreach_mul_(changes, (1 - decay) * (1 - skip))
+                torch._foreach_add_(ours, changes)
             for buffer, value in zip(self.module.buffers(), self._trained.buffers(), strict=True):
                 buffer.copy_(value)

@@ -26,10 +26,15 @@ from training.reference_augmentation import ReferenceAugmenter
 from training.samples import SampleWriter
 from training.signals import ignore_in_worker
 from training.state import TrainState
+from training.trouble import BadSteps, Statistics, is_finite, judge, update, update_scale
 from training.validation import batches_by_length, correct_emotions, run_model, true_prosody, validate
 from utils.tracking import Tracker
 
 GPU_WORKERS = 4  # processes that load batches for a GPU
+LOOK_AT = (
+    "look at the features of these utterances (preprocess.py --force makes them anew) and at the learning rate "
+    "(train.optimizer.lr_scale), then go on from the last checkpoint: --restore_step latest"
+)
 SHOWN = ("total", "mel_last", "emotion", "duration")  # in the progress bar
 
 
@@ -58,6 +63,10 @@ class Trainer(Loop):
         self._augmenter = ReferenceAugmenter(
             config.train.emotion.augment, mel_centres(config.preprocess), config.train.pad_multiple[0]
         )
+        self.bad_steps = BadSteps(
+            config.train.optimizer.max_bad_steps, "train.optimizer.max_bad_steps", LOOK_AT, process.is_first
+        )
+        self._statistics = Statistics(self.state.model)
         self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due
         self.loader: DataLoader[Batch] = DataLoader(
             self.state.train_set,  # type: ignore[arg-type] # collate turns its items into batches
@@ -96,7 +105,7 @@ class Trainer(Loop):
         state, process = self.state, self.process
         question = process.ask_to_stop(stop_number)
         torch.manual_seed(step_seed(self.config.train.seed, state.step, process.rank))
-        changes = [self._augmenter.draw(batch.mel_lengths) for batch in batches]
+        changes, given = [self._augmenter.draw(batch.mel_lengths) for batch in batches], batches
         batches = [
             change(batch.to(process.device)) if change else batch.to(process.device)
             for batch, change in zip(batches, changes, strict=True)
@@ -105,18 +114,22 @@ class Trainer(Loop):
         stacked = [LossCounts.of(batch.mel_lengths, batch.phone_lengths, batch.emotions).stacked() for batch in batches]
         counts = LossCounts.from_stacked(process.sum(torch.stack(stacked).sum(0)))
         metrics: dict[str, Tensor] = {}
+        self._statistics.keep()
         for index, batch in enumerate(batches):
             for name, value in self._backward(batch, counts, synchronise=index == len(batches) - 1).items():
                 metrics[name] = metrics[name] + value if name in metrics else value
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.optimizer.grad_clip_thresh)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.step += 1
-        state.running.update(state.step)
         if process.world > 1:
             metrics = dict(zip(metrics, process.sum(torch.stack(list(metrics.values()))).unbind(), strict=True))
+        verdict = judge(metrics["total"], norm, state.scaler)
+        update(state.optimizer, verdict.skip)
+        update_scale(state.scaler, verdict.bad)
+        state.optimizer.zero_grad(set_to_none=True)
+        self._statistics.restore(verdict.skip)
+        state.step += 1
+        state.running.update(state.step, verdict.skip)
+        self.bad_steps.add(state.step, verdict.bad, partial(self._culprits, given))
         metrics |= {"gradient_norm": norm, "learning_rate": torch.tensor(rate)}
         return metrics, question.answer()
 
@@ -135,6 +148,27 @@ class Trainer(Loop):
             self.state.scaler.scale(losses.total * self.process.world).backward()
         shares = {name: value.detach() for name, value in losses.named().items()}
         return shares | {"emotion_accuracy": correct_emotions(output, batch) / counts.labelled.clamp(min=1)}
+
+    def _culprits(self, batches: list[Batch]) -> list[str]:
+        """Utterances of these batches whose loss or gradient is not finite when they are alone."""
+        model, device, train_set = self.state.model, self.process.device, self.state.train_set
+        numbers = {speaker: number for number, speaker in enumerate(self.state.ids.speakers)}
+        rows = {(numbers[entry.speaker], entry.name): index for index, entry in enumerate(train_set.entries)}
+        found = []
+        model.eval()  # no dropout, no statistics of a batch of one
+        for batch in batches:
+            for key in zip(batch.speakers.tolist(), batch.names, strict=True):
+                one = collate([train_set[rows[key]]]).to(device)
+                with self.precision.autocast(device):
+                    output = run_model(model, one, every_block=True)
+                counts = LossCounts.of(one.mel_lengths, one.phone_lengths, one.emotions)
+                losses = self.loss(
+                    output, one.mels, output.durations, one.emotions, counts, true_prosody(one), one.intensities
+                )
+                if not is_finite(losses.total, model.parameters()):
+                    found.append(f"{train_set.entries[rows[key]].speaker}/{key[1]}")
+        model.train()
+        return found
 
     def _set_learning_rate(self) -> float:
         optimizer = self.config.train.optimizer
@@ -158,7 +192,7 @@ class Trainer(Loop):
         step, due = self.state.step, self.config.train.step
         end = step == due.total_step
         if step % due.log_step == 0 or end:
-            tracker.scalars("train", step, _tagged(means.take()))
+            tracker.scalars("train", step, _tagged(means.take()) | {"bad_steps": float(self.bad_steps.total)})
         if step % due.val_step == 0 or end:
             result = self.validate()
             tracker.scalars("val", step, _tagged(result))

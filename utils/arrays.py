@@ -25,3 +25,16 @@ def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
         raise UserError(f"{path} holds {array.dtype} instead of numbers; make it again with preprocess.py")
     return array
+
+
+def load_finite(path: Path) -> np.ndarray:
+    """As `load_array`; refuses an array in which any number is not finite, or which holds none at all."""
+    array = load_array(path)
+    if array.size == 0 or not np.isfinite(array).all():
+        what = (
+            "no numbers"
+            if array.size == 0
+            else f"{np.count_nonzero(~np.isfinite(array))} that are not finite (NaN, inf)"
+        )
+        raise UserError(f"{path} holds {what}; make it again with preprocess.py --force")
+    return array

@@ -34,6 +34,15 @@ class Segments:
         assert wavs is not None and gains is not None
         return Segments(wavs, gains, mels, f0, self.edge, self.noise)
 
+    def row(self, number: int) -> Segments:
+        """One of them as a batch."""
+        wavs, gains, mels, f0 = (
+            None if each is None else each[number : number + 1] for each in (self.wavs, self.gains, self.mels, self.f0)
+        )
+        assert wavs is not None and gains is not None
+        place, seed = self.noise
+        return Segments(wavs, gains, mels, f0, self.edge, (place[number : number + 1], seed[number : number + 1]))
+
 
 @dataclass(frozen=True)
 class SegmentSettings:
@@ -89,6 +98,12 @@ class SegmentSampler:
             own.edge,
             (draws[self.rank :: self.world, 3].float(), seeds[self.rank :: self.world]),
         )
+
+    def names(self, step: int) -> list[str]:
+        """speaker/name of each of `batch(step)`."""
+        total = self.settings.batch_size * self.world
+        chosen = (self._utterance(step * total + number) for number in range(self.rank, total, self.world))
+        return ["/".join(self.recordings.entries[index].key) for index in chosen]
 
     def _utterance(self, position: int) -> int:
         epoch, index = divmod(position, len(self.recordings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from errors import UserError
 from training.loop import Loop, RunningMeans, Schedule
 from training.precision import Precision, step_seed
 from training.processes import Process
+from training.trouble import BadSteps, Verdict, is_finite, judge, update, update_scale
 from utils.tracking import Tracker
 from vocoder_training.data import Data
 from vocoder_training.losses import SpectralLoss, discriminator_loss, feature_matching_loss, generator_loss
@@ -22,6 +24,10 @@ from vocoder_training.segments import EDGE, Segments, SegmentSampler, SegmentSet
 from vocoder_training.state import VocoderState
 from vocoder_training.validation import Validator
 
+LOOK_AT = (
+    "look at these recordings and at the learning rate (vocoder.optimizer.learning_rate), then go on from the last "
+    "checkpoint: --restore_step latest"
+)
 SHOWN = ("loss/mel", "loss/stft", "loss/adversarial", "loss/discriminators")  # in the progress bar
 
 
@@ -52,6 +58,9 @@ class VocoderTrainer(Loop):
         )
         self.model = process.distribute(self.state.trainee)
         self.jury = process.distribute(self.state.jury) if self.settings.discriminators.kinds else self.state.jury
+        self.bad_steps = BadSteps(
+            self.settings.optimizer.max_bad_steps, "vocoder.optimizer.max_bad_steps", LOOK_AT, process.is_first
+        )
         self._validator: Validator | None = None
 
     @property
@@ -81,15 +90,17 @@ class VocoderTrainer(Loop):
         metrics: dict[str, Tensor] = {}
         adversarial = state.step >= self.settings.adversarial_from_step and bool(self.settings.discriminators.kinds)
         if adversarial:
-            metrics = self._judge(real, fake.detach())
+            metrics, jury_verdict = self._judge(real, fake.detach())
         losses = self.spectral(fake, real, self.settings.loss.stft > 0) | own_losses
         if adversarial:
             losses |= self._judged(real, fake)
         total = self._total(losses)
-        norm = self._update(total, state.generator_optimizer, state.trainee.parameters())
-        state.scaler.update()
+        norm, verdict = self._update(total, state.generator_optimizer, state.trainee.parameters())
+        bad = torch.maximum(verdict.bad, jury_verdict.bad) if adversarial else verdict.bad
+        update_scale(state.scaler, bad)
         state.step += 1
-        state.running.update(state.step)
+        state.running.update(state.step, verdict.skip)
+        self.bad_steps.add(state.step, bad, partial(self._culprits, state.step - 1, segments))
         metrics |= {f"loss/{name}": value.detach() for name, value in (losses | {"total": total}).items()}
         if process.world > 1:  # every process has as many segments: the mean of means is the mean
             summed = process.sum(torch.stack([value.float() for value in metrics.values()])) / process.world
@@ -111,15 +122,28 @@ class VocoderTrainer(Loop):
         margin = self.settings.data.context * self.front_end.hop_length
         return [wav[:, margin : margin + self.settings.data.segment_size] for wav in wavs]
 
-    def _judge(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _judge(self, real: Tensor, fake: Tensor) -> tuple[dict[str, Tensor], Verdict]:
         """One step of the discriminators; all hear recordings and generated waveforms in one batch."""
         state = self.state
         with self.precision.autocast(self.process.device):
             heard = self.jury(torch.cat([real, fake]))
         size = len(real)
         loss = discriminator_loss([each.part(0, size) for each in heard], [each.part(size, 2 * size) for each in heard])
-        norm = self._update(loss, state.jury_optimizer, state.jury.parameters())
-        return {"loss/discriminators": loss.detach(), "discriminators_gradient_norm": norm}
+        norm, verdict = self._update(loss, state.jury_optimizer, state.jury.parameters())
+        return {"loss/discriminators": loss.detach(), "discriminators_gradient_norm": norm}, verdict
+
+    def _culprits(self, step: int, segments: Segments) -> list[str]:
+        """Recordings of step `step`, counted from 0, whose spectral losses or their gradient are not finite."""
+        found = []
+        for number, name in enumerate(self.sampler.names(step)):
+            one = segments.row(number)
+            with self.precision.autocast(self.process.device):
+                wavs, own_losses = self.state.trainee(self._mels(one), one)
+            real, fake = self._heard(one.wavs[:, one.edge : -one.edge], wavs.float())
+            total = self._total(self.spectral(fake, real, self.settings.loss.stft > 0) | own_losses)
+            if not is_finite(total, self.state.trainee.parameters()):
+                found.append(name)
+        return found
 
     def _judged(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The generator's adversarial losses. The discriminators' own weights need no gradient of them."""
@@ -139,16 +163,19 @@ class VocoderTrainer(Loop):
         }  # fmt: skip
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
-    def _update(self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Backward and one step of `optimizer`; returns the gradient's norm."""
+    def _update(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]
+    ) -> tuple[Tensor, Verdict]:
+        """Backward and one step of `optimizer`, unless loss or gradient is not finite; returns the gradient's norm."""
         scaler = self.state.scaler
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         limit = self.settings.optimizer.grad_clip_thresh
         norm = nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
-        scaler.step(optimizer)
-        return norm
+        verdict = judge(self.process.sum(loss.detach().clone()), norm, scaler)
+        update(optimizer, verdict.skip)
+        return norm, verdict
 
     def _set_learning_rates(self) -> float:
         """Both decay by the epoch; the generator's may rise at first. Returns that one."""
@@ -167,7 +194,7 @@ class VocoderTrainer(Loop):
         if self._validator is None:
             self._validator = Validator(self.data, self.spectral, due.val_utterances, self.process.device)
         if step % due.log_step == 0 or end:
-            tracker.scalars("train", step, means.take())
+            tracker.scalars("train", step, means.take() | {"bad_steps": float(self.bad_steps.total)})
         if step % due.val_step == 0 or end:
             result = self._validator.losses(self.state.running.module)
             tracker.scalars("val", step, {f"loss/{name}": value for name, value in result.items()})
