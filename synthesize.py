@@ -287,9 +287,13 @@ def prepare_single(args: argparse.Namespace, config: Config, samples: BinaryIO |
 def prepare_batch(args: argparse.Namespace, config: Config) -> Callable[[], None]:
     """Check the list and load what speaks it."""
     from synthesis.requests import batch_requests
-    from utils.metadata import read_metadata
+    from utils.metadata import read_lines
 
-    read_metadata(args.source)  # malformed lines are told before anything heavy is loaded
+    malformed: list[str] = []
+    if not read_lines(args.source, malformed) and malformed:
+        raise UserError(f"{malformed[0]} (and nothing else to speak; {len(malformed)} such lines)")
+    tell_lines(malformed)  # before anything heavy is loaded
+    problems: list[str] = []
     synthesizer, folder = load(args, config)
     loaded = synthesizer.loaded
     requests = batch_requests(
@@ -299,30 +303,53 @@ def prepare_batch(args: argparse.Namespace, config: Config) -> Callable[[], None
         languages_of(loaded.config),
         loaded.config.model.intensities,
         intensity_number(args, loaded),
+        problems,
     )
-    return partial(speak_batch, args, synthesizer, requests, folder)
+    if not requests:
+        raise UserError(f"{problems[0]} (and nothing else to speak; {len(problems)} such lines)")
+    tell_lines([problem for problem in problems if problem not in malformed])
+    return partial(speak_batch, args, synthesizer, requests, folder, len(problems))
 
 
-def speak_batch(args: argparse.Namespace, synthesizer: Synthesizer, requests: Sequence[Request], folder: Path) -> None:
-    """Every request into its files; they are reported in their order."""
+def tell_lines(problems: Sequence[str]) -> None:
+    """One line each on standard error; the others of the list are spoken all the same."""
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+
+
+def speak_batch(
+    args: argparse.Namespace, synthesizer: Synthesizer, requests: Sequence[Request], folder: Path, left_out: int
+) -> None:
+    """Every request into its files; they are reported in their order. Raises UserError at the end if any was not
+    spoken, or if lines were `left_out` before."""
     import torch
     from tqdm import tqdm
 
-    from synthesis.batch import speak_all
+    from synthesis.batch import Failed, speak_all
 
-    began, seconds = time.perf_counter(), 0.0
+    began, seconds, failed = time.perf_counter(), 0.0, 0
     threads = args.threads or (torch.get_num_threads() if synthesizer.device.type == "cpu" else GPU_THREADS)
     with tqdm(total=len(requests), unit="utterance", disable=None) as bar:
         written = speak_all(synthesizer, requests, folder, args.batch_size, threads, 1.0 / args.speed, bar.update)
         with closing(written):
             for result in written:
+                if isinstance(result, Failed):
+                    failed += 1
+                    bar.write(f"error: {result.request.place}: {result.reason}", file=sys.stderr)
+                    continue
                 bar.write(f"wrote {result.path} (and .png, .json)")
                 seconds += result.seconds
     took = time.perf_counter() - began
+    spoken = len(requests) - failed
     print(
-        f"wrote {len(requests)} utterances to {folder} (wav, png, json): {seconds:.0f} s of speech in {took:.1f} s, "
-        f"{len(requests) / took:.1f} utterances/s"
+        f"wrote {spoken} utterances to {folder} (wav, png, json): {seconds:.0f} s of speech in {took:.1f} s, "
+        f"{spoken / took:.1f} utterances/s"
     )
+    if failed + left_out:
+        raise UserError(
+            f"{failed + left_out} of {len(requests) + left_out} lines of {args.source} were not spoken, as told above; "
+            f"the others are in {folder}"
+        )
 
 
 if __name__ == "__main__":

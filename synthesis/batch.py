@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from errors import UserError
 from synthesis.requests import Request
 from synthesis.results import ResultFiles
 from synthesis.synthesizer import Prediction, Synthesizer
@@ -27,6 +28,14 @@ class Written:
     seconds: float  # of speech
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A request that cannot be spoken."""
+
+    request: Request
+    reason: str
+
+
 def speak_all(
     synthesizer: Synthesizer,
     requests: Sequence[Request],
@@ -35,32 +44,52 @@ def speak_all(
     threads: int = 1,
     duration_scale: float = 1.0,
     on_written: Callable[[], object] | None = None,
-) -> Generator[Written]:
+) -> Generator[Written | Failed]:
     """Speak requests of one chunk each into `folder`; yields in their order, and calls `on_written` after each.
 
     This thread predicts `batch_size` utterances of like length at a time; `threads` others vocode and write one
     utterance each, every one of them on one core: utterances side by side finish sooner than one utterance on several
-    cores. A bounded number waits between the two, so memory does not grow with the list. The first error ends it all.
+    cores. A bounded number waits between the two, so memory does not grow with the list. A request for
+    which nothing can be predicted fails alone; trouble with the folder ends it all.
     """
     torch.set_num_threads(1)
     remove_abandoned(folder)
     line = _Line(synthesizer, folder, threads, batch_size, on_written)
     try:
-        waiting: list[Future[Written]] = []
+        waiting: list[Future[Written] | Failed] = []
         for start in range(0, len(requests), WINDOW * batch_size):
             window = requests[start : start + WINDOW * batch_size]
             order = sorted(range(len(window)), key=lambda index: len(window[index].chunks[0].phones))
-            results: dict[int, Future[Written]] = {}
+            results: dict[int, Future[Written] | Failed] = {}
             for first in range(0, len(order), batch_size):
                 group = order[first : first + batch_size]
-                parts = [(window[index], window[index].chunks[0]) for index in group]
-                for index, prediction in zip(group, synthesizer.predict(parts, duration_scale), strict=True):
-                    results[index] = line.submit(window[index], prediction)
-            yield from (future.result() for future in waiting)
+                predicted = _predict(synthesizer, [window[index] for index in group], duration_scale)
+                for index, prediction in zip(group, predicted, strict=True):
+                    if isinstance(prediction, Failed):
+                        results[index] = prediction
+                        if on_written is not None:
+                            on_written()
+                    else:
+                        results[index] = line.submit(window[index], prediction)
+            yield from map(_outcome, waiting)
             waiting = [results[index] for index in range(len(window))]
-        yield from (future.result() for future in waiting)
+        yield from map(_outcome, waiting)
     finally:
         line.close()
+
+
+def _predict(synthesizer: Synthesizer, group: Sequence[Request], duration_scale: float) -> list[Prediction | Failed]:
+    """Predict a group at once; where that fails each request alone, so that the others do not suffer."""
+    try:
+        return list(synthesizer.predict([(request, request.chunks[0]) for request in group], duration_scale))
+    except UserError as error:
+        if len(group) == 1:
+            return [Failed(group[0], str(error))]
+        return [each for request in group for each in _predict(synthesizer, [request], duration_scale)]
+
+
+def _outcome(result: Future[Written] | Failed) -> Written | Failed:
+    return result if isinstance(result, Failed) else result.result()
 
 
 class _Line:

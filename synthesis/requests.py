@@ -12,7 +12,7 @@ from text import LANGUAGES, check_phones, check_text, get_g2p, phones_to_ids
 from text.chunks import split_sentences
 from text.cleaners import to_ascii
 from text.words import Word, phones_of
-from utils.metadata import IdMaps, intensity_of, read_lines
+from utils.metadata import Entry, IdMaps, intensity_of, read_lines
 from utils.names import problem_of
 
 
@@ -36,6 +36,7 @@ class Request:
     reference: Path | None = None
     reference_peak: float = 1.0  # largest |sample| among the recordings of the reference's speaker
     intensity: int | None = None  # number among those that the model knows; None: their mean, or heard in `reference`
+    place: str = ""  # "file:line" that asks for it, in batch mode
 
     @property
     def text(self) -> str:
@@ -82,36 +83,52 @@ def batch_requests(
     languages: Sequence[str] = ("en",),
     intensities: Sequence[str] = (),
     intensity: int | None = None,
+    problems: list[str] | None = None,
 ) -> list[Request]:
     """One request per line of a metadata file: its phones, its speaker, its emotion and intensity; `unlabelled` and
     `intensity` where it has none.
 
     Raises UserError as `file:line: …` for malformed lines, for a speaker or an emotion the model does not know, for
-    phones that no model of these languages has, and for a line without an emotion where `unlabelled` is None.
+    phones that no model of these languages has, and for a line without an emotion where `unlabelled` is None. Given
+    `problems`, such lines are left out and what is wrong with each is put there, in their order.
     """
-    entries = read_lines(source)
+    wrong: list[str] = []
+    entries = read_lines(source, None if problems is None else wrong)
     if not entries:
-        raise UserError(f"{source} lists no utterance")
+        raise UserError(f"{source} lists no utterance" if not wrong else wrong[0])
     if unlabelled is not None:
         ids.emotion_id(unlabelled)
     names = Counter(entry.name for entry in entries.values())
     requests = []
     for number, entry in entries.items():
-        emotion = entry.emotion or unlabelled
-        if emotion is None:
-            raise UserError(f"{source}:{number}: {entry.name} has no emotion; give it one by --emotion_id")
+        emotion, place = entry.emotion or unlabelled, f"{source}:{number}"
         try:
-            ids.speaker_id(entry.speaker)
-            ids.emotion_id(emotion)
-            phones_to_ids(entry.phones)
-            check_phones(entry.phones, languages)
+            if emotion is None:
+                raise UserError(f"{place}: {entry.name} has no emotion; give it one by --emotion_id")
+            _check_entry(entry, emotion, ids, languages, place)
         except UserError as error:
-            raise UserError(f"{source}:{number}: {entry.name}: {error}") from error
+            if problems is None:
+                raise
+            wrong.append(str(error))
+            continue
         name = entry.name if names[entry.name] == 1 else f"{entry.speaker}_{entry.name}"  # speakers may share names
         named = intensity_of(entry.name, intensities)
         strength = intensity if named is None else named
-        requests.append(Request(name, (Chunk(entry.text, entry.phones),), entry.speaker, emotion, intensity=strength))
+        chunk = Chunk(entry.text, entry.phones)
+        requests.append(Request(name, (chunk,), entry.speaker, emotion, intensity=strength, place=place))
+    if problems is not None:
+        problems += sorted(wrong, key=lambda problem: int(problem.removeprefix(f"{source}:").partition(":")[0]))
     return requests
+
+
+def _check_entry(entry: Entry, emotion: str, ids: IdMaps, languages: Sequence[str], place: str) -> None:
+    try:
+        ids.speaker_id(entry.speaker)
+        ids.emotion_id(emotion)
+        phones_to_ids(entry.phones)
+        check_phones(entry.phones, languages)
+    except UserError as error:
+        raise UserError(f"{place}: {entry.name}: {error}") from error
 
 
 def safe_name(text: str, limit: int = 60) -> str:

@@ -150,6 +150,12 @@ class Synthesizer:
         for (request, _), count in zip(parts, frames, strict=True):
             if count == 0:
                 raise UserError(f"{request.name}: the model predicts no duration at all; train it longer")
+        finite = torch.isfinite(mels).flatten(1).all(1).tolist()
+        for (request, _), fine in zip(parts, finite, strict=True):
+            if not fine:
+                raise UserError(
+                    f"{request.name}: the model predicts numbers that are not finite; take another checkpoint"
+                )
         return [
             Prediction(
                 mels[index, : frames[index]],

@@ -215,12 +215,22 @@ def test_broken_references_are_named(trained, tmp_path):
         ("none-x|Actor_01|{K IH1 D Z}|text", [r"lines.txt:2: none-x has no emotion"]),
     ],
 )
-def test_batch_mode_refuses_malformed_lines(trained, tmp_path, line, patterns):
+def test_a_bad_line_of_a_batch_fails_alone(trained, tmp_path, line, patterns):
+    """It is told with its number, the other is spoken, the exit code is 2; with no other nothing is written."""
     good = "happy-good|Actor_01|{K IH1 D Z}|kids\n"
     (tmp_path / "lines.txt").write_text(good + line + "\n")
     flags = ("--restore_step", "latest", "--mode", "batch", "--source", tmp_path / "lines.txt")
-    assert_refused(run_script("synthesize.py", *base(trained, *flags, "--output", tmp_path / "out")), *patterns)
-    assert not (tmp_path / "out").exists()
+    result = run_script("synthesize.py", *base(trained, *flags, "--output", tmp_path / "out"))
+    told = [told for told in result.stderr.splitlines() if told.startswith("error: ")]
+    assert result.returncode == 2 and "Traceback" not in result.stderr and len(told) == 2, result.stderr
+    assert all(re.search(pattern, told[0]) for pattern in patterns), told
+    assert re.search(r"1 of 2 lines of \S+ were not spoken", told[1])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"happy-good.{kind}" for kind in ("json", "png", "wav")
+    ]
+    (tmp_path / "lines.txt").write_text("\n" + line + "\n")
+    assert_refused(run_script("synthesize.py", *base(trained, *flags, "--output", tmp_path / "none")), *patterns)
+    assert not (tmp_path / "none").exists()
 
 
 class Malicious:

@@ -72,11 +72,11 @@ def read_metadata(path: Path) -> list[Entry]:
     return list(read_lines(path).values())
 
 
-def read_lines(path: Path) -> dict[int, Entry]:
+def read_lines(path: Path, problems: list[str] | None = None) -> dict[int, Entry]:
     """Line number, from 1 -> what train.txt or val.txt holds there; empty lines are skipped.
 
     Raises UserError when the file is missing or not UTF-8, or, as "file:line: …", when a line is malformed or names
-    an utterance a second time.
+    an utterance a second time. Given `problems`, such lines are left out and what is wrong with each is put there.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -89,9 +89,15 @@ def read_lines(path: Path) -> dict[int, Entry]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        entry = _parse_line(line.strip(), f"{path}:{number}")
-        if entry.key in keys:
-            raise UserError(f"{path}:{number}: {entry.name} of {entry.speaker} is listed twice")
+        try:
+            entry = _parse_line(line.strip(), f"{path}:{number}")
+            if entry.key in keys:
+                raise UserError(f"{path}:{number}: {entry.name} of {entry.speaker} is listed twice")
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
         keys.add(entry.key)
         entries[number] = entry
     return entries
