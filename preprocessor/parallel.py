@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -71,7 +72,9 @@ def ordered_map(
         return
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(list(preload))
+    if method == "forkserver":
+        context.set_forkserver_preload(list(preload))
+        _start_server(context)
     pool = ProcessPoolExecutor(len(first), mp_context=context, initializer=_start_worker)
     try:
         yield from _in_order(lambda part: pool.submit(apply, function, part), chain(first, chunks), lambda: len(first))
@@ -111,8 +114,35 @@ def _in_order(
         yield from pending.popleft().result()
 
 
+def _start_server(context: BaseContext) -> None:
+    """Start what workers are forked from. A terminal's Ctrl-C goes to it and to them as well, at any moment of their
+    imports, and is the parent's to handle: they inherit a mask that keeps it from them for good. Returns when the
+    imports are done; a server that is still at them when this process is interrupted has no workers and is killed."""
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # first: starting it ends the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        ready = context.Process(target=_nothing)  # type: ignore[attr-defined]
+        ready.start()
+        ready.join()
+    except KeyboardInterrupt:
+        pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        raise
+
+
+def _nothing() -> None:
+    """What the first process does that a new server forks."""
+
+
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no masks
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()

@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import wait
@@ -23,6 +24,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from errors import UserError
 from training.peers import JOIN_SECONDS, LOST, LostProcessError, Peers, is_connection_error, tell
+from training.signals import kept_back
 from utils.devices import choose_devices
 
 GRACE_SECONDS = 10  # for spawned processes to end by themselves, and again after SIGTERM, once one of them is lost
@@ -125,10 +127,15 @@ def launch(work: Callable[..., int], device: str, *arguments: Any, timeout: int,
 def _spawn(plan: Launch, devices: list[torch.device]) -> int:
     """Start one process per device and wait for all. They end together: with one exit code, or by the first error."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # here: it outlives every process
-    context = mp.spawn(_spawned, (devices, store.port, plan), len(devices), join=False)
-    # Ctrl-C reaches the workers by itself: they save and end. SIGTERM reaches this process alone, so it is passed on.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _pass_on(context.pids()))
+    early: list[int] = []
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, lambda number, _: early.append(number))
+    with kept_back():  # in the processes that are started now it waits for their StopSignal
+        context = mp.spawn(_spawned, (devices, store.port, plan), len(devices), join=False)
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, lambda number, _: _pass_on(context.pids(), number))
+    for number in early:
+        _pass_on(context.pids(), number)
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.CRITICAL)  # we tell it ourselves, once
     code = _first_failure(context.processes, dist.PrefixStore(PEERS, store), plan)
     try:
@@ -159,16 +166,24 @@ def _first_failure(processes: list[BaseProcess], store: dist.Store, plan: Launch
     return 0
 
 
-def _pass_on(pids: list[int | None]) -> None:
+def _pass_on(pids: list[int | None], number: int) -> None:
     for pid in pids:
         if pid is not None:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # ended by itself
+                os.kill(pid, number)
 
 
 def _spawned(rank: int, devices: list[torch.device], port: int, plan: Launch) -> None:
+    """A terminal's Ctrl-C reaches the parent alone, for this process has its own group; the parent passes it on."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     store = dist.TCPStore("127.0.0.1", port, timeout=timedelta(seconds=JOIN_SECONDS))
     try:
         code = _run(plan, store, rank, len(devices), devices[rank])
+    except KeyboardInterrupt:  # the second one, or the end of peers that had it
+        if rank == 0:
+            print("interrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
     except Exception:  # a bug of ours: its traceback, whichever process the launcher looks at first
         traceback.print_exc()
         code = 1
