@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
+from errors import UserError
 from synthesis.requests import Request
 from synthesis.results import ResultFiles, pcm16
 from synthesis.synthesizer import Synthesizer
@@ -82,6 +83,8 @@ def _send(samples: BinaryIO, data: bytes) -> None:
         samples.flush()
     except BrokenPipeError as error:
         raise _ClosedPipeError from error
+    except OSError as error:
+        raise UserError(f"cannot write samples to standard output: {error.strerror or error}") from error
 
 
 def print_heard(weights: dict[str, float]) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from errors import UserError
 
 OLDEST_PYTHON = (3, 10)  # that the pins install on
+# What a disk or an administrator refuses is no bug, wherever it is met; most places say more than `run` can
+ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 
 
 class Parser(argparse.ArgumentParser):
@@ -109,7 +113,9 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
             from utils.packages import too_old
 
             raise UserError(too_old())
-        sys.exit(main(argv) or 0)
+        code = main(argv) or 0
+        sys.stdout.flush()  # what cannot be written is told here, not by the interpreter when it ends
+        sys.exit(code)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -127,3 +133,12 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     except BrokenPipeError:  # `| head` closed our output: nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in ENVIRONMENT:
+            raise
+        print(
+            f"error: {error.filename or 'cannot write'}: {error.strerror}; free space or permissions?", file=sys.stderr
+        )
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
