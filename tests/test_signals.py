@@ -19,7 +19,7 @@ from utils.checkpoint import checkpoint_path, known_steps, read_checkpoint
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-BAR = re.compile(r"step/s\]|s/step\]|^step \d+: val |^\s*$")  # what is no message
+BAR = re.compile(r"step/s|s/step|^step \d+: val |^\s*$")  # what is no message
 TWO = ("--device", "cpu:2")
 
 
