@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -108,6 +109,14 @@ def is_first_process() -> bool:
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Call a script's main and exit: 0 (or what main returns), 2 after a UserError or where packages are missing or not
     those that are pinned, 130 after Ctrl-C."""
+    interrupted: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         if sys.version_info < OLDEST_PYTHON:
             from utils.packages import too_old
@@ -119,7 +128,10 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, RecursionError, SystemError) as error:
+        if interrupted:  # while a library was being imported, which made another error of it
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
         from utils.packages import explain
 
         reason = explain(error)
