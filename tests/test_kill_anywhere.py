@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def equal_files(script, flags, tmp_path, kills, seed, **how) -> None:
     whole = tmp_path / "whole" / "out"
     seconds = timed(script, *flags(whole))
     jobs = (
-        Job(script, lambda folder=folder: flags(folder), folder, seconds, **how)
+        Job(script, partial(flags, folder), folder, seconds, **how)
         for folder in (tmp_path / str(number) / "out" for number in itertools.count())
     )
     done, tally = kill_again_and_again(jobs, kills, seed)

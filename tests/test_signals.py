@@ -51,12 +51,14 @@ def messages(script: Script) -> list[str]:
     return [line for line in script.err.splitlines() if not BAR.search(line)]
 
 
-def assert_saved(output, script: Script, code: int, number: int) -> int:
+def assert_saved(output, script: Script, code: int, number: signal.Signals) -> int:
     """The step where it stopped: the only checkpoint after that moment, told with the command that goes on."""
     assert code == CODES[number], script.err
     assert messages(script) == []
     (line,) = [line for line in script.out.splitlines() if line.startswith("stopped at step")]
-    step = int(re.match(r"stopped at step (\d+), saved \S+; go on with: python train.py .*--restore_step \1$", line)[1])
+    told = re.match(r"stopped at step (\d+), saved \S+; go on with: python train.py .*--restore_step \1$", line)
+    assert told is not None, line
+    step = int(told[1])
     assert known_steps(output / "ckpt")[-1] == step
     assert read_checkpoint(checkpoint_path(output / "ckpt", step)).step == step
     assert temporaries(output) == []
