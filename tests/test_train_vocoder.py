@@ -217,8 +217,9 @@ def test_it_learns(data, tmp_path):
         if step in (0, 60, 80):
             losses[step] = validator.losses(trainer.state.running.module)
         trainer.advance(0)
-    assert losses[60]["mel"] < 0.9 * losses[0]["mel"] and losses[60]["stft"] < 0.95 * losses[0]["stft"]
-    assert losses[80]["mel"] < 0.8 * losses[0]["mel"]
+    # corrections bring even the first copies near
+    assert losses[60]["mel"] < 0.93 * losses[0]["mel"] and losses[60]["stft"] < 0.98 * losses[0]["stft"]
+    assert losses[80]["mel"] < 0.9 * losses[0]["mel"]
 
 
 def test_old_states_go_and_generators_stay(data, tmp_path):
