@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from tests import aligning, test_train_vocoder
+from tests.comparing import equal, logged
 from tests.kill_harness import Job, kill_again_and_again
 from tests.processes import assert_ok, run_script, with_overrides
 from tests.sample import sample_corpus, utterances_of, write_raw_data
@@ -36,39 +36,12 @@ def timed(script, *arguments) -> float:
     return time.monotonic() - begin
 
 
-def logged(folder: Path) -> dict[tuple[str, str, int], list[float]]:
-    """(train or val, tag, step) -> every value that was ever logged there."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    values = defaultdict(list)
-    for split in ("train", "val"):
-        if not (folder / split).is_dir():
-            continue
-        events = EventAccumulator(str(folder / split), size_guidance={"scalars": 0}, purge_orphaned_data=False)
-        events.Reload()
-        for tag in events.Tags()["scalars"]:
-            for event in events.Scalars(tag):
-                values[split, tag, event.step].append(event.value)
-    return dict(values)
-
-
 def assert_same_logs(broken: Path, whole: Path) -> None:
     """The same points on every curve; steps done twice were logged twice, with one value."""
     expected, found = logged(whole), logged(broken)
     assert found.keys() == expected.keys()
     for point, values in found.items():
         assert set(values) == set(expected[point]), point
-
-
-def equal(left, right) -> bool:
-    """Nested dicts and lists of tensors and plain data, bit for bit."""
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(equal, left, right))
-    return left == right
 
 
 def assert_same_checkpoint(left: Path, right: Path) -> None:

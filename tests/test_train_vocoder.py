@@ -16,6 +16,7 @@ import train_vocoder
 from config import load_config
 from errors import UserError
 from preprocessor import corpus_files
+from tests.comparing import equal
 from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, wait_for, with_overrides
 from tests.small_corpus import RATE, write_raw
 from tests.test_train import scalars
@@ -106,17 +107,6 @@ def run6(data, tmp_path_factory):
     assert_ok(result)
     assert "saved" in result.stdout and "generator_6.pth.tar" in result.stdout
     return output
-
-
-def equal(left, right) -> bool:
-    """Nested dicts and lists of tensors and plain data, bit for bit."""
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(equal, left, right))
-    return left == right
 
 
 def load(output: Path, step: int):

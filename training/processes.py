@@ -28,6 +28,9 @@ from training.signals import kept_back
 from utils.devices import choose_devices
 
 GRACE_SECONDS = 10  # for spawned processes to end by themselves, and again after SIGTERM, once one of them is lost
+# Between two looks at the processes. Signals may come upon any thread, but are handled in this one and wake only what
+# the thread that got them waits for.
+HEAR_SECONDS = 0.5
 PEERS = "peers"  # prefix of what Peers keeps in the store
 
 
@@ -150,7 +153,7 @@ def _first_failure(processes: list[BaseProcess], store: dist.Store, plan: Launch
     """Exit code for the first process that fails, told at once if it was killed; 0 when all have ended well."""
     running = {process.sentinel: index for index, process in enumerate(processes)}
     while running:
-        for sentinel in wait(list(running)):
+        for sentinel in wait(list(running), HEAR_SECONDS):
             index = running.pop(cast(int, sentinel))
             processes[index].join()
             code = processes[index].exitcode or 0
