@@ -36,12 +36,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from errors import UserError
+from synthesis.manner import add_manner_flags, intensity_number, number_within, wanted_prosody
 from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
 
 if TYPE_CHECKING:
-    from acoustic import LoadedModel
     from config import Config
-    from model import ProsodyControl
     from synthesis.requests import Request
     from synthesis.synthesizer import Synthesizer
 
@@ -76,7 +75,7 @@ def build_parser() -> Parser:
     parser.add_argument("--ref_audio", type=Path, metavar="FILE", help="single: a recording whose emotion to take")
     parser.add_argument(
         "--ref_peak",
-        type=_peak,
+        type=number_within(0, 1, above=True),
         metavar="P",
         help="single: largest |sample|, 0 to 1, among the recordings of the reference's speaker; loudness is part of "
         "an emotion, and this tells what is loud for that speaker (default 1: the file's level is taken as it is)",
@@ -90,26 +89,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="batch: lines of basename|speaker|{phones}|text")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: <result_path>/<step or pretrained>")
-    parser.add_argument(
-        "--intensity",
-        metavar="WORD",
-        help="how strongly the emotion is meant, in the training data's words, e.g. normal or strong (default: between "
-        "them; batch: where a line's name says none)",
-    )
-    parser.add_argument(
-        "--pitch_shift", type=_within(-24, 24), default=0.0, metavar="SEMITONES", help="-24 to 24 (default 0)"
-    )
-    parser.add_argument(
-        "--pitch_range",
-        type=_within(0, 4),
-        default=1.0,
-        metavar="FACTOR",
-        help="on the movements of pitch around its mean, 0 (monotone) to 4 (default 1)",
-    )
-    parser.add_argument(
-        "--energy", type=_within(-30, 30), default=0.0, metavar="DB", help="as if spoken louder, -30 to 30 (default 0)"
-    )
-    parser.add_argument("--speed", type=_speed, default=1.0, help="speaking rate, 0.25 to 4 (default 1)")
+    add_manner_flags(parser)
     parser.add_argument(
         "--batch_size",
         type=positive_int,
@@ -121,32 +101,6 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     return parser
-
-
-def _within(lowest: float, highest: float) -> Callable[[str], float]:
-    """An argument type: a number from `lowest` to `highest`."""
-
-    def number(text: str) -> float:
-        value = float(text)
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(f"must lie in {lowest:g} … {highest:g}, got {value:g}")
-        return value
-
-    return number
-
-
-def _speed(text: str) -> float:
-    value = float(text)
-    if not 0.25 <= value <= 4.0:
-        raise argparse.ArgumentTypeError(f"must lie in 0.25 … 4, got {value:g}")
-    return value
-
-
-def _peak(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must lie above 0 and at most at 1, got {value:g}")
-    return value
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -228,29 +182,6 @@ def load(args: argparse.Namespace, config: Config) -> tuple[Synthesizer, Path]:
     print(f"{loaded}, {vocoder.name}")
     folder = args.output or Path(config.train.path.result_path) / loaded.label
     return Synthesizer(loaded, vocoder, device, control), folder
-
-
-def wanted_prosody(args: argparse.Namespace, loaded: LoadedModel) -> ProsodyControl:
-    """Raises UserError where it is asked of a model that has no prosody predictor."""
-    from model import ProsodyControl
-
-    control = ProsodyControl(args.pitch_shift, args.pitch_range, args.energy)
-    if control != ProsodyControl() and loaded.model.prosody is None:
-        raise UserError(
-            f"{loaded.path} predicts no prosody, so --pitch_shift, --pitch_range and --energy say nothing to it; "
-            "leave them out, or train with model.prosody.layer above 0"
-        )
-    return control
-
-
-def intensity_number(args: argparse.Namespace, loaded: LoadedModel) -> int | None:
-    """Of --intensity among those that the model knows. Raises UserError for another word."""
-    if args.intensity is None:
-        return None
-    known = loaded.config.model.intensities
-    if args.intensity not in known:
-        raise UserError(f"unknown intensity {args.intensity!r}; known to {loaded.path}: {', '.join(known) or 'none'}")
-    return known.index(args.intensity)
 
 
 def prepare_single(args: argparse.Namespace, config: Config, samples: BinaryIO | None) -> Callable[[], None]:

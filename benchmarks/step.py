@@ -15,8 +15,9 @@ from torch import nn
 from benchmarks.bench import Bench, Settings
 from benchmarks.rows import Timing
 from benchmarks.timing import repeat
-from dataset import Batch, LengthBucketSampler
+from dataset import Batch
 from training.processes import Process
+from training.sampler import LengthBucketSampler
 from training.trainer import Trainer
 from training.validation import run_model
 

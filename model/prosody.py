@@ -7,6 +7,7 @@ levels that an emotion may have, and the harmonics blur; told them, it draws the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ BASE = 200.0  # Hz: pitch 0
 LOWEST, HIGHEST = -2.0, 2.5  # octaves above BASE: 50 to 1,131 Hz, the pitches that have a comb
 COMBS = 271  # 20 cents apart
 LOUDNESS_MEAN, LOUDNESS_DEVIATION = -0.5, 2.0  # of RAVDESS's frames, in natural logarithms
+NEPERS_PER_DECIBEL = math.log(10) / 20
 PLACES = 3
 
 
@@ -54,7 +56,7 @@ class ProsodyControl:
 
     pitch_shift: float = 0.0  # semitones
     pitch_range: float = 1.0  # factor on the distances, in semitones, from an utterance's mean pitch
-    gain: float = 0.0  # dB: spoken louder or more softly, which also changes the sound
+    energy: float = 0.0  # dB: spoken louder or more softly, which also changes the sound
 
 
 class ProsodyPredictor(nn.Module):
@@ -114,7 +116,7 @@ def decide(predicted: ProsodyPrediction, mask: Tensor, control: ProsodyControl) 
     if control.pitch_range != 1.0:
         mean = (pitch * voicing).sum(1, keepdim=True) / voicing.sum(1, keepdim=True).clamp(min=1.0)
         pitch = mean + (pitch - mean) * control.pitch_range
-    loudness = predicted.loudness + control.gain / (8.685890 * LOUDNESS_DEVIATION)  # 20 / ln 10
+    loudness = predicted.loudness + control.energy * NEPERS_PER_DECIBEL / LOUDNESS_DEVIATION
     return Prosody(pitch + control.pitch_shift / 12, voicing, loudness)
 
 

@@ -25,6 +25,7 @@ from downloads.unpack import most_bytes, unpack
 from evaluation.corpus import _read as read_cache
 from tests.fuzzing import Parser, inside, put
 from tests.mutation import mutated, mutated_tree
+from tests.small_archives import zipped
 from utils.arrays import load_array
 from utils.checkpoint import FORMAT, read_checkpoint
 from utils.weights import fold_weight_norm, read_safetensors, read_state
@@ -125,15 +126,6 @@ def _odd(content: Any, random: Random) -> Any:
         key = random.choice(["model", "generator", "running", "format", "step"])
         content = {**content, key: {"a": random.choice(ODD)} if random.random() < 0.8 else random.choice(ODD)}
     return content
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    """A zip of stored members."""
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return written.getvalue()
 
 
 PICKLE_PIECES = (

@@ -10,6 +10,7 @@ from preprocessor.corpora.tess import Tess
 from preprocessor.corpus import get_corpus
 from tests.listing import fields, recordings, text_file, write_emov_db
 from tests.processes import assert_ok, assert_refused, run_script
+from utils.metadata import intensity_of
 
 # ------------------------------------------------------------------------------------------------------- CREMA-D
 
@@ -30,6 +31,8 @@ def test_crema_d_as_cloned(tmp_path):
         ("sad-ITS-MD-1002", "1002", "I think I've seen this before", "medium", "ITS", "female", "en"),
         ("sad-ITH-XX-1040", "1040", "I think I have a doctor's appointment", None, "ITH", None, "en"),
     ]
+    words = load_config("CREMA-D", []).model.intensities
+    assert [intensity_of(item.name, words) for item in scan.utterances] == [None, 2, 0, 1, None]
     assert {item.audio_path.suffix for item in scan.utterances} == {".wav"}
     assert scan.left_out == {"recording without a signal": 1}
 

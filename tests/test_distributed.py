@@ -15,13 +15,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from dataset import LengthBucketSampler, Position
 from errors import UserError
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, assert_ok, command, run_script, with_overrides
 from tests.tiny import make_tiny_dataset, tiny_overrides
 from training.peers import LOST, Peers
 from training.processes import Question
+from training.sampler import LengthBucketSampler, Position
 from utils.metadata import read_metadata
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")

@@ -186,7 +186,7 @@ def test_readme_names_only_what_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z-]+)", text)) - {"it", "both", "the", "every"} <= targets
     flags = set(re.findall(r"(?<![\w-])(--[a-z][a-z_-]*)", text))
-    sources = "".join((ROOT / f"{script}.py").read_text() for script in SCRIPTS) + (ROOT / "utils/cli.py").read_text()
+    sources = "".join(path.read_text() for path in python_files())
     foreign = {
         "--help",
         "--nproc_per_node",

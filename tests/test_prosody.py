@@ -66,7 +66,7 @@ def test_prosody_of_a_recording():
     assert prosody.voicing.tolist() == [[0, 1, 1, 1]]
     assert prosody.pitch[0, 1:].tolist() == pytest.approx([0.0, 1.0, -1.0])
     predicted = ProsodyPrediction(prosody.pitch, prosody.voicing, prosody.loudness)
-    changed = decide(predicted, NO_MASK, ProsodyControl(gain=10))
+    changed = decide(predicted, NO_MASK, ProsodyControl(energy=10))
     assert torch.allclose(louder.loudness, changed.loudness, atol=1e-4)
 
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from config import load_config
-from dataset import HELD_BYTES, LengthBucketSampler, UtteranceDataset, collate
+from dataset import HELD_BYTES, UtteranceDataset, collate
 from model.feed_forward import feed_forward
 from model.lightweight_conv import LightweightConv
 from tests.tiny import make_tiny_dataset, tiny_overrides
 from training.processes import Process
+from training.sampler import LengthBucketSampler
 from training.trainer import Trainer
 from utils.metadata import IdMaps
 

@@ -15,6 +15,7 @@ from dataset import UtteranceDataset, collate, open_dataset
 from errors import UserError
 from model import AcousticModel
 from model.postfilter import Postfilter
+from training.validation import run_model
 from utils.checkpoint import read_checkpoint, write_checkpoint
 
 BATCH = 16
@@ -29,6 +30,9 @@ def fit_postfilter(config: Config, step: int | str, device: torch.device, advanc
     the data does not belong to it.
     """
     loaded = load_model(config, step, device)
+    content = read_checkpoint(loaded.path)
+    if content.config is None:
+        raise UserError(f"{loaded.path} is a published checkpoint; a postfilter needs one of train.py")
     dataset = open_dataset(loaded.config, "train.txt", loaded.ids)
     real, predicted = _pairs(loaded, dataset, device, advance)
     postfilter = Postfilter(loaded.model.sizes.mel_bands).to(device)
@@ -36,9 +40,6 @@ def fit_postfilter(config: Config, step: int | str, device: torch.device, advanc
         postfilter.fit(real, predicted)
     except ValueError as error:
         raise UserError(f"{dataset.root / 'train.txt'}: {error}; a postfilter needs longer ones") from error
-    content = read_checkpoint(loaded.path)
-    if content.config is None:
-        raise UserError(f"{loaded.path} is a published checkpoint; a postfilter needs one of train.py")
     numbers = {f"{KEY}{name}": value.cpu() for name, value in postfilter.state_dict().items()}
     described = from_dict(content.config, str(loaded.path))
     described = described.model_copy(update={"model": described.model.model_copy(update={"postfilter": True})})
@@ -66,20 +67,7 @@ def _pairs(
     predicted: list[Tensor] = []
     for start in range(0, len(chosen), BATCH):
         batch = collate([dataset[index] for index in chosen[start : start + BATCH]]).to(device)
-        aligned = {"durations": batch.durations}
-        if batch.durations is None:
-            aligned = {"align_mels": batch.mels, "align_lengths": batch.mel_lengths}
-        output = model(
-            batch.phones,
-            batch.phone_lengths,
-            batch.speaker_input,
-            emotions=batch.emotions,
-            reference_mels=batch.reference_mels,
-            reference_lengths=batch.reference_lengths,
-            intensities=batch.intensities,
-            mel_length=batch.mels.shape[1],
-            **aligned,
-        )
+        output = run_model(model, batch, own_prosody=False)
         for row, length in enumerate(batch.mel_lengths.tolist()):
             real.append(batch.mels[row, :length])
             predicted.append(output.mels[-1][row, :length].float())

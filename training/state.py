@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from acoustic import load_weights, new_model
 from config import Config, from_dict
-from dataset import LengthBucketSampler, Position, UtteranceDataset, choose_unlabelled, open_dataset
+from dataset import UtteranceDataset, choose_unlabelled, open_dataset
 from errors import UserError
 from text import check_phones, symbol_table
 from training.precision import Precision
 from training.processes import Process
 from training.running import RunningWeights
+from training.sampler import LengthBucketSampler, Position
 from training.start import check_same
 from utils.checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
 from utils.metadata import IdMaps, read_metadata

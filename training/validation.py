@@ -40,10 +40,14 @@ def predictions(
 
 
 def run_model(
-    model: torch.nn.Module, batch: Batch, use_soft_token: Tensor | None = None, every_block: bool | None = None
+    model: torch.nn.Module,
+    batch: Batch,
+    use_soft_token: Tensor | None = None,
+    every_block: bool | None = None,
+    own_prosody: bool = True,
 ) -> ModelOutput:
-    """Forward pass with the batch's own mels as emotion reference, its own prosody, and its own durations or those the
-    model finds."""
+    """Forward pass with the batch's own mels as emotion reference, its own prosody unless the model's is wanted, and
+    its own durations or those the model finds."""
     output: ModelOutput = model(
         batch.phones,
         batch.phone_lengths,
@@ -53,7 +57,7 @@ def run_model(
         reference_lengths=batch.reference_lengths,
         use_soft_token=use_soft_token,
         intensities=batch.intensities,
-        prosody=true_prosody(batch),
+        prosody=true_prosody(batch) if own_prosody else None,
         durations=batch.durations,
         align_mels=batch.mels if batch.durations is None else None,
         align_lengths=batch.mel_lengths if batch.durations is None else None,
