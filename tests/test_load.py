@@ -1,30 +1,41 @@
 """Much work at once: memory and open files stay flat, nothing temporary is left, one bad line
 among many fails alone."""
 
+import os
 import re
-import shutil
 import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from preprocessor.facts import Facts
-from tests.paths import ROOT
-from tests.processes import ENVIRONMENT, command, with_overrides
+from preprocessor.facts import MANIFEST, read_speaker_facts
+from tests.paths import real_data
+from tests.processes import ENVIRONMENT, assert_ok, command, run_script, with_overrides
 from tests.small_corpus import write_manifest, write_raw
 from tests.speaking import FLAGS, write_model
 
 WORDS = ("K IH1 D Z", "AA1 R", "T AO1 K IH0 NG", "B AY1", "DH AH0", "D AO1 R")
+TIMES = 8  # every recording is there
+
+
+class Sample(NamedTuple):
+    """One look at a process and all that descend from it."""
+
+    seconds: float  # since the start
+    own: float  # MB that they wrote themselves; what several share counts once
+    whole: float  # MB with their parts of mapped files, which grow when another program that shares them ends
+    files: int  # open in the one that has most
 
 
 class Watched:
-    """Runs a command and looks, `times` a second, at its memory and open files and those of its children."""
+    """Runs a command and looks at it `times` a second."""
 
     def __init__(self, line, timeout, times=5.0):
-        self.samples: list[tuple[float, float, int]] = []  # seconds, MB, files
+        self.samples: list[Sample] = []
         self.began = time.monotonic()
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         done = threading.Event()
@@ -40,43 +51,51 @@ class Watched:
 
     def _watch(self, pid, pause, done):
         while not done.wait(pause):
-            family = [pid, *_children(pid)]
-            sizes, files = zip(*map(_usage, family), strict=True)
-            if sizes[0]:
-                self.samples.append((time.monotonic() - self.began, sum(sizes), max(files)))
+            usage = [_usage(each) for each in (pid, *_descendants(pid))]
+            if usage[0][0]:
+                own, whole, files = zip(*usage, strict=True)
+                self.samples.append(Sample(time.monotonic() - self.began, sum(own), sum(whole), max(files)))
 
-    def flat(self, warm=0.4):
-        """(peak MB, MB gained from the median of the first third to that of the last after `warm` of the time, most
-        files open then, files gained)."""
-        end = self.samples[-1][0]
-        late = np.array([sample for sample in self.samples if sample[0] > warm * end])
-        third = max(1, len(late) // 3)
-        gained = np.median(late[-third:], axis=0) - np.median(late[:third], axis=0)
-        peak = max(sample[1] for sample in self.samples)
-        print(f"\n{len(self.samples)} samples in {end:.0f} s: peak {peak:.0f} MB, {gained[1]:+.1f} MB from first to "
-              f"last third, {gained[2]:+.0f} of {late[:, 2].max():.0f} files")  # fmt: skip
-        return peak, gained[1], late[:, 2].max(), gained[2]
+    def assert_flat(self, count, warm=0.4):
+        """After `warm` of the time, memory grows by less than a fifth of a mel spectrogram for each of `count` items
+        and files stay as many as they are. Both are medians over the last third of that time against the first."""
+        end = self.samples[-1].seconds
+        late = np.array([sample for sample in self.samples if sample.seconds > warm * end])
+        third = len(late) // 3
+        gained = Sample(*(np.median(late[-third:], axis=0) - np.median(late[:third], axis=0)))
+        done = count * gained.seconds / end
+        peak = Sample(*np.max(self.samples, axis=0))
+        print(f"\n{count} items in {end:.0f} s: peak {peak.own:.0f} MB (with mapped files {peak.whole:.0f}); over the "
+              f"last {done:.0f} of them {gained.own:+.2f} MB, {1000 * gained.own / done:+.2f} kB each; at most "
+              f"{peak.files:.0f} files, {gained.files:+.0f}")  # fmt: skip
+        assert gained.own < KILOBYTES / 1024 * done
+        assert peak.files < 60 and gained.files <= 1
 
 
-def _children(pid):
+KILOBYTES = 6  # a mel spectrogram of one second has 28, its samples 88, its picture 800
+
+
+def _descendants(pid):
     try:
-        return [
+        children = [
             int(each)
             for task in Path(f"/proc/{pid}/task").iterdir()
             for each in (task / "children").read_text().split()
         ]
     except OSError:
         return []
+    return [process for child in children for process in (child, *_descendants(child))]
 
 
 def _usage(pid):
-    """Proportional set size in MB, open files; 0 for a process that has gone."""
+    """MB written by a process, MB with its part of mapped files, open files; 0 for one that has gone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-        return (int(found[1]) / 1024 if found else 0.0), len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        sizes = {name: int(size) / 1024 for name, size in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)}
+        own = sum(sizes[name] for name in ("Pss_Anon", "Pss_Shmem", "SwapPss")) if sizes else 0.0
+        return own, sizes.get("Pss", 0.0), len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except OSError:
-        return 0.0, 0
+        return 0.0, 0.0, 0
 
 
 def speak_many(tmp_path, count, bad, timeout):
@@ -105,65 +124,73 @@ def speak_many(tmp_path, count, bad, timeout):
 
 def test_one_bad_line_among_a_hundred(tmp_path):
     run = speak_many(tmp_path, 100, 57, 120)
-    assert max(sample[2] for sample in run.samples) < 60
+    assert max(sample.files for sample in run.samples) < 60
 
 
 @pytest.mark.slow
 def test_two_thousand_lines(tmp_path):
     run = speak_many(tmp_path, 2000, 1234, 900)
-    _, gained, files, more = run.flat()
-    assert gained < 25 and files < 60 and more <= 2
+    run.assert_flat(2000)
 
 
-def repeat(raw, grids, times, only=None):
-    """Add each recording, its text and alignment `times` - 1 times under new names, as files of their own."""
+def repeat(raw, grids):
+    """Have each recording, its text and its alignment TIMES times, under names of further takes."""
     for folder in sorted(path for path in raw.iterdir() if path.is_dir()):
-        names = sorted(path.stem for path in folder.glob("*.wav"))[:only]
+        known = read_speaker_facts(folder / MANIFEST)
         facts = {}
-        for name in names:
-            emotion, intensity, statement, _, speaker = name.split("-")
-            facts[name] = Facts(intensity, statement, "female")
-            for take in range(2, times + 1):
-                copy = f"{emotion}-{intensity}-{statement}-{take:02d}-{speaker}"
-                facts[copy] = Facts(intensity, statement, "female")
+        for name in sorted(known):
+            emotion, intensity, statement, take, speaker = name.split("-")
+            for number in range(TIMES):
+                copy = f"{emotion}-{intensity}-{statement}-{int(take) + 2 * number:02d}-{speaker}"
+                facts[copy] = known[name]
                 for place, suffix in ((folder, "wav"), (folder, "lab"), (grids / folder.name, "TextGrid")):
-                    shutil.copyfile(place / f"{name}.{suffix}", place / f"{copy}.{suffix}")
+                    if copy != name:
+                        os.link(place / f"{name}.{suffix}", place / f"{copy}.{suffix}")
         write_manifest(folder, facts)
 
 
-def preprocess_many(tmp_path, timeout, jobs=1):
+def preprocess_many(tmp_path, timeout, jobs):
+    """Preprocess tmp_path / raw with RAVDESS's configuration, whose model needs pitch."""
     output = tmp_path / "features"
-    settings = [f"preprocess.path.raw_path={tmp_path / 'raw'}", f"preprocess.path.preprocessed_path={output}"]
-    flags = ["--dataset", "Sample", "--textgrids", tmp_path / "grids", "--jobs", jobs]
+    settings = [
+        f"preprocess.path.raw_path={tmp_path / 'raw'}",
+        f"preprocess.path.preprocessed_path={output}",
+        "preprocess.preprocessing.val_size=12",
+    ]
+    flags = ["--dataset", "RAVDESS", "--textgrids", tmp_path / "grids", "--jobs", jobs]
     run = Watched(command("preprocess.py", *flags, *with_overrides(settings)), timeout)
     assert run.code == 0, run.err[-2000:]
     assert [path for path in output.rglob("*") if ".tmp" in path.name] == []
-    return run, output
+    recordings = {path.stem for path in (tmp_path / "raw").rglob("*.wav")}
+    for kind in ("mel", "pitch", "duration"):
+        made = {path.stem.split(f"-{kind}-")[1] for path in (output / kind).iterdir()}
+        assert made == recordings
+    return run, len(recordings)
 
 
 def test_many_recordings(tmp_path):
     write_raw(tmp_path / "raw", tmp_path / "grids")
-    repeat(tmp_path / "raw", tmp_path / "grids", 8)
-    run, output = preprocess_many(tmp_path, 120)
-    assert len(list((output / "mel").iterdir())) == 96
-    assert max(sample[2] for sample in run.samples) < 60
+    repeat(tmp_path / "raw", tmp_path / "grids")
+    run, count = preprocess_many(tmp_path, 120, jobs=1)
+    assert count == 12 * TIMES
+    assert max(sample.files for sample in run.samples) < 60
 
 
 @pytest.mark.slow
-def test_eight_times_a_real_corpus(tmp_path):
-    """Four speakers of raw_data/RAVDESS eight times: 1,900 recordings; twice as many need no more memory."""
-    source, grids = ROOT / "raw_data" / "RAVDESS", ROOT / "preprocessed_data" / "RAVDESS" / "TextGrid"
-    if not (source.is_dir() and grids.is_dir()):
-        pytest.skip("no prepared and aligned recordings of RAVDESS in raw_data and preprocessed_data")
-    for speaker in sorted(path.name for path in source.iterdir() if path.is_dir())[:4]:
-        for kind, folder in (("raw", source), ("grids", grids)):
-            shutil.copytree(folder / speaker, tmp_path / kind / speaker)
-    for path in (tmp_path / "raw").glob("*/*.wav"):  # those without an alignment are none of this test's business
-        if not (tmp_path / "grids" / path.parent.name / f"{path.stem}.TextGrid").exists():
-            path.unlink()
-            path.with_suffix(".lab").unlink()
-    repeat(tmp_path / "raw", tmp_path / "grids", 8)
-    run, output = preprocess_many(tmp_path, 500)
-    assert len(list((output / "mel").iterdir())) == len(list((tmp_path / "raw").glob("*/*.wav")))
-    _, gained, files, more = run.flat()
-    assert gained < 25 and files < 60 and more <= 2
+@pytest.mark.data
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_times_a_real_corpus(tmp_path, jobs):
+    """Four speakers of RAVDESS, eight times: 1,920 recordings."""
+    corpus, grids, raw = tmp_path / "corpus", tmp_path / "grids", tmp_path / "raw"
+    corpus.mkdir()
+    for speaker in ("Actor_01", "Actor_02", "Actor_03", "Actor_14"):
+        (corpus / speaker).symlink_to(real_data(f"RAVDESS/{speaker}").resolve())
+        (grids / speaker).mkdir(parents=True)
+        for path in real_data(f"TextGrid/{speaker}").iterdir():
+            (grids / speaker / path.name).write_bytes(path.read_bytes())
+    place = with_overrides([f"preprocess.path.raw_path={raw}"])
+    assert_ok(run_script("prepare_align.py", "--dataset", "RAVDESS", "--corpus_path", corpus, "--jobs", 1, *place))
+    repeat(raw, grids)
+    run, count = preprocess_many(tmp_path, 450, jobs)
+    assert count == 240 * TIMES
+    run.assert_flat(count)
