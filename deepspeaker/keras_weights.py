@@ -1,17 +1,27 @@
-"""Reading Keras HDF5 weights (`save_weights`, or a whole model saved as .h5) without TensorFlow."""
+"""Keras HDF5 weights (`save_weights`, or a whole model saved as .h5) as a network, without TensorFlow."""
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from deepspeaker import keras_reader
 from deepspeaker.rescnn import ResCNN, from_keras, keras_layers
 from errors import UserError
 
-MOST_NUMBERS = 1 << 24  # of one weight; the largest has 2.4 million
+CPU_SECONDS = 10  # that reading may take; the published file takes half a second
+SECONDS = 60.0  # of real time, on a busy machine or a slow disk
+MEMORY = 4 << 30  # bytes of addresses; a third of a gigabyte is used
 
 # Kind of layer -> name of each Keras weight and of the PyTorch tensor it becomes.
 _WEIGHT_NAMES: dict[type[nn.Module], dict[str, str]] = {
@@ -26,13 +36,26 @@ _WEIGHT_NAMES: dict[type[nn.Module], dict[str, str]] = {
 }
 
 
-def load_rescnn(path: Path) -> ResCNN:
+def load_rescnn(path: Path, cpu_seconds: int = CPU_SECONDS, seconds: float = SECONDS) -> ResCNN:
     """The encoder with the weights of a Keras file, frozen, in evaluation mode, on the CPU.
 
-    Raises UserError naming `path` and what is wrong: not HDF5 or truncated, layers or weights missing, unexpected or
-    of another shape, values that are not finite.
+    A damaged file can make the HDF5 library crash or loop for ever, so a process of its own reads it, for `cpu_seconds`
+    of its time and `seconds` of everybody's. Raises UserError naming `path` and what is wrong: not HDF5 or truncated,
+    what the library did not survive, and whatever `network` refuses.
     """
-    found = _read(path)
+    return network(path, _read(path, cpu_seconds, seconds))
+
+
+def network(path: Path, arrays: Mapping[str, npt.NDArray[np.float32]]) -> ResCNN:
+    """The encoder with the weights ("layer/weight" -> array) that were read from `path`.
+
+    Raises UserError naming `path` and what is wrong: layers or weights missing, unexpected or of another shape, values
+    that are not finite.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, array in arrays.items():
+        layer, _, weight_name = name.rpartition("/")
+        found.setdefault(layer, {})[weight_name] = torch.from_numpy(array)
     with torch.device("meta"):  # no memory, and no draw from the global random state
         model = ResCNN()
     layers = keras_layers(model)
@@ -63,31 +86,34 @@ def _refuse(path: Path, problem: str, names: set[str]) -> None:
         raise UserError(f"{path} {problem} {', '.join(shown[:4])}{more}: not the published Deep Speaker ResCNN weights")
 
 
-def _read(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Layer -> weight's last name without ':0' -> tensor; layers without weights are left out."""
-    import h5py
-
+def _read(path: Path, cpu_seconds: int, seconds: float) -> dict[str, npt.NDArray[np.float32]]:
+    """What keras_reader.read finds, found by a process that may fail."""
+    command = [sys.executable, keras_reader.__file__, str(path), str(cpu_seconds), str(MEMORY)]
     try:
-        with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
-            names = [_text(name) for name in root.attrs["layer_names"]]
-            layers = {}
-            for name in names:
-                weights = [_text(weight) for weight in root[name].attrs["weight_names"]]
-                tensors = {w.split("/")[-1].split(":")[0]: _tensor(root[name][w]) for w in weights}
-                if tensors:
-                    layers[name] = tensors
-            return layers
-    except Exception as error:  # a foreign file may fail anywhere in the reader
-        raise UserError(f"{path} is truncated, or not a Keras .h5 weights file; fetch it again ({error})") from error
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads would take memory for nothing
+        )
+    except subprocess.TimeoutExpired as error:
+        raise unreadable(path, f"nothing came of it in {seconds:g} s") from error
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    last = said[-1] if said else f"exit code {done.returncode}"
+    if done.returncode == keras_reader.NO_PACKAGE:
+        raise ModuleNotFoundError(f"No module named {last!r}", name=last)
+    if -done.returncode == getattr(signal, "SIGXCPU", None):
+        raise unreadable(path, f"the HDF5 library came to no end in {cpu_seconds} s")
+    if done.returncode < 0:
+        raise unreadable(path, f"the HDF5 library did not survive it: {signal.strsignal(-done.returncode)}")
+    if done.returncode:
+        raise unreadable(path, last)
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _tensor(dataset: Any) -> Tensor:
-    """A few bytes can announce numbers that would fill any memory; they are zeros until somebody writes them."""
-    if dataset.size > MOST_NUMBERS:
-        raise ValueError(f"{dataset.name} announces {dataset.size:,} numbers")
-    return torch.from_numpy(dataset[()]).float()
+def unreadable(path: Path, reason: object) -> UserError:
+    """What to say about a file that the library does not take."""
+    return UserError(f"{path} is truncated, or not a Keras .h5 weights file; fetch it again ({reason})")
