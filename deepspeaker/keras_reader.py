@@ -1,7 +1,8 @@
 """The HDF5 library at work on a file that may be damaged: a program of its own, which may crash or never end.
 
-Started by deepspeaker/keras_weights.py as `python keras_reader.py FILE CPU_SECONDS BYTES`; writes the weights to
-standard output as an uncompressed .npz. It imports nothing of this project, so that it starts fast.
+Started by deepspeaker/keras_weights.py as `python keras_reader.py FILE CPU_SECONDS BYTES`, with a file for its standard
+output, to which it writes one .npy after the other: the names of the weights, and each of these. It imports nothing of
+this project, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MOST_NUMBERS = 1 << 25  # of all weights together; the published network has 24 million
-REFUSED, NO_PACKAGE = 3, 4  # exit codes; the reason is on standard error
+REFUSED, NO_PACKAGE, NO_ROOM = 3, 4, 5  # exit codes; the reason is on standard error
 
 
 def read(path: Path) -> dict[str, npt.NDArray[np.float32]]:
@@ -71,11 +72,22 @@ def main(path: str, cpu_seconds: str, size: str) -> int:
         return NO_PACKAGE
     _bound(int(cpu_seconds), int(size))
     try:
-        np.savez(sys.stdout.buffer, **read(Path(path)))  # type: ignore[arg-type] # of the names none is savez's own
+        arrays = read(Path(path))
+        names = np.array(list(arrays), dtype=np.str_)
     except Exception as error:  # a foreign file may fail anywhere in the library
-        print(" ".join(f"{error or type(error).__name__}".split()), file=sys.stderr)
-        return REFUSED
+        return _failed(error, REFUSED)
+    try:
+        for array in (names, *arrays.values()):
+            np.save(sys.stdout.buffer, array, allow_pickle=False)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        return _failed(error, NO_ROOM)
     return 0
+
+
+def _failed(error: Exception, code: int) -> int:
+    print(" ".join(f"{error or type(error).__name__}".split()), file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

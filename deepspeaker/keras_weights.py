@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,29 +89,34 @@ def _refuse(path: Path, problem: str, names: set[str]) -> None:
 def _read(path: Path, cpu_seconds: int, seconds: float) -> dict[str, npt.NDArray[np.float32]]:
     """What keras_reader.read finds, found by a process that may fail."""
     command = [sys.executable, keras_reader.__file__, str(path), str(cpu_seconds), str(MEMORY)]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads would take memory for nothing
-        )
-    except subprocess.TimeoutExpired as error:
-        raise unreadable(path, f"nothing came of it in {seconds:g} s") from error
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    last = said[-1] if said else f"exit code {done.returncode}"
-    if done.returncode == keras_reader.NO_PACKAGE:
-        raise ModuleNotFoundError(f"No module named {last!r}", name=last)
-    if -done.returncode == getattr(signal, "SIGXCPU", None):
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # threads would take memory for nothing
+    with tempfile.TemporaryFile() as written:  # 97 MB through a pipe take longer than all the rest
+        try:
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.PIPE,
+                timeout=seconds, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise unreadable(path, f"nothing came of it in {seconds:g} s") from error
+        _check(path, done.returncode, done.stderr.decode(errors="replace"), cpu_seconds)
+        written.seek(0)
+        return {str(name): np.load(written, allow_pickle=False) for name in np.load(written, allow_pickle=False)}
+
+
+def _check(path: Path, code: int, said: str, cpu_seconds: int) -> None:
+    """Raise what an exit code of keras_reader and its standard error mean."""
+    lines = said.strip().splitlines()
+    reason = lines[-1] if lines else f"exit code {code}"
+    if code == keras_reader.NO_PACKAGE:
+        raise ModuleNotFoundError(f"No module named {reason!r}", name=reason)
+    if code == keras_reader.NO_ROOM:
+        raise UserError(f"cannot keep the weights of {path} in {tempfile.gettempdir()}: {reason}; free space there")
+    if -code == getattr(signal, "SIGXCPU", None):
         raise unreadable(path, f"the HDF5 library came to no end in {cpu_seconds} s")
-    if done.returncode < 0:
-        raise unreadable(path, f"the HDF5 library did not survive it: {signal.strsignal(-done.returncode)}")
-    if done.returncode:
-        raise unreadable(path, last)
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    if code < 0:
+        raise unreadable(path, f"the HDF5 library did not survive it: {signal.strsignal(-code)}")
+    if code:
+        raise unreadable(path, reason)
 
 
 def unreadable(path: Path, reason: object) -> UserError:
