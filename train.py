@@ -113,4 +113,4 @@ def _digest(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, knows_sigterm=True)

@@ -156,4 +156,4 @@ def _announce(trainer: VocoderTrainer) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, knows_sigterm=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from errors import UserError
+from utils.cli import end_soon
 
 if TYPE_CHECKING:
     from preprocessor.cluster import Cluster
@@ -31,6 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ONE_AT_A_TIME = threading.Lock()  # the working directory and torch's number of threads belong to the process
+FINISH_SECONDS = 10  # after SIGTERM, for a worker to finish what it is writing
 AHEAD = 4  # chunks under way per worker: enough that none waits while the first of them takes long
 
 
@@ -79,6 +81,10 @@ def ordered_map(
     try:
         yield from _in_order(lambda part: pool.submit(apply, function, part), chain(first, chunks), lambda: len(first))
     except BrokenProcessPool as error:
+        for (
+            process
+        ) in multiprocessing.active_children():  # the pool sends them SIGTERM, with which they take their time
+            process.kill()
         raise UserError("a worker process died (out of memory?); try again with a smaller --jobs") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -116,12 +122,13 @@ def _in_order(
 
 def _start_server(context: BaseContext) -> None:
     """Start what workers are forked from. A terminal's Ctrl-C goes to it and to them as well, at any moment of their
-    imports, and is the parent's to handle: they inherit a mask that keeps it from them for good. Returns when the
-    imports are done; a server that is still at them when this process is interrupted has no workers and is killed."""
+    imports, and so may SIGTERM. Both are the parent's to handle: they inherit a mask that keeps them away. Returns when
+    the imports are done; a server that is still at them when this process is interrupted has no workers and is
+    killed."""
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()  # first: starting it ends the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         forkserver.ensure_running()
     finally:
@@ -143,9 +150,18 @@ def _nothing() -> None:
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no masks
+    signal.signal(signal.SIGTERM, _finish)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _finish(number: int, _: object) -> None:
+    """Sent to all processes, SIGTERM makes the parent end the workers after what they are at; sent to one worker alone,
+    it ends that one somewhat later."""
+    end_soon(FINISH_SECONDS, 128 + number)
 
 
 def _die_with(sentinel: int) -> None:

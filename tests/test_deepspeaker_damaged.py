@@ -6,13 +6,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import torch
 
 from deepspeaker import SpeakerEmbedder
 from deepspeaker.keras_weights import load_rescnn
 from errors import UserError
 from tests.fuzzing import put
-from tests.mutation import mutated
 from tests.parsers_binary import KERAS, keras
 from tests.processes import processes_with
 
@@ -84,15 +82,31 @@ def test_the_process_costs_little(tmp_path):
     assert min(seconds) < 1.0
 
 
+def changed(seed: bytes, random: Random) -> bytes:
+    """A few bytes, addresses or stretches in place: nothing is moved, so that most of the structure still holds."""
+    data = bytearray(seed)
+    for _ in range(random.choice([1, 1, 2, 4, 16])):
+        at, kind = random.randrange(len(data) - 64), random.random()
+        if kind < 0.6:
+            data[at] = random.randrange(256)
+        elif kind < 0.8:
+            address = random.randrange(len(data)) & ~7
+            data[at : at + 8] = random.choice([b"\xff" * 8, b"\0" * 8, address.to_bytes(8, "little")])
+        else:
+            source, length = random.randrange(len(data) - 64), random.randrange(1, 64)
+            data[at : at + length] = data[source : source + length]
+    return bytes(data)
+
+
 @pytest.mark.slow
 def test_many_files_with_damaged_structure_are_refused(tmp_path, mark):
-    """Each by the whole way, process included."""
-    seed, told = keras(KERAS), {"no end": 0, "not survive": 0}
-    torch.set_num_threads(1)
-    for number in range(400):
-        path = put(mutated([seed], [b"\0" * 8, b"\xff" * 8], Random(number)), tmp_path / "damaged.h5")
+    """Each by the whole way, process included. One in a hundred is one on which the library never ends."""
+    seed, told = keras(KERAS), {"came to no end": 0, "did not survive": 0, "lacks the layers": 0}
+    for number in range(300):
+        path = put(changed(seed, Random(number)), tmp_path / "damaged.h5")
         with pytest.raises(UserError, match=r"damaged\.h5") as refused:
             load_rescnn(path, cpu_seconds=1)
         for words in told:
             told[words] += words in str(refused.value)
     print(told)
+    assert told["came to no end"] and told["lacks the layers"]  # the latter are those that could be read

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -16,6 +18,12 @@ from errors import UserError
 OLDEST_PYTHON = (3, 10)  # that the pins install on
 # What a disk or an administrator refuses is no bug, wherever it is met; most places say more than `run` can
 ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+LEAVE_SECONDS = 15  # from SIGTERM on, in which a script has to end in order; MFA takes up to 10 of them
+SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a script obeys as it does Ctrl-C."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,17 +114,63 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Call a script's main and exit: 0 (or what main returns), 2 after a UserError or where packages are missing or not
-    those that are pinned, 130 after Ctrl-C."""
-    interrupted: list[int] = []
+def end_soon(seconds: float, code: int) -> None:
+    """End this process after that time, wherever it may hang then. For signal handlers: threading's locks may be held
+    by what they have interrupted."""
 
-    def interrupt(number: int, _: object) -> None:
-        interrupted.append(number)
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(code)
+
+    _thread.start_new_thread(end, ())
+
+
+class _Asked:
+    """Ctrl-C and SIGTERM as exceptions within a block. A second SIGTERM, or LEAVE_SECONDS after the first, end the
+    process at once, and so does one that comes after the block."""
+
+    def __init__(self, knows_sigterm: bool) -> None:
+        self.number = 0  # of the first signal; 0 = none
+        self._knows_sigterm = knows_sigterm
+
+    def __enter__(self) -> _Asked:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._receive)
+        if not self._knows_sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._knows_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _receive(self, number: int, _: object) -> None:
+        self.number = self.number or number
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            end_soon(LEAVE_SECONDS, 128 + number)
+            raise Terminated
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+    def leave(self) -> NoReturn:
+        number = signal.Signals(self.number or signal.SIGINT)
+        print(SAID[number], file=sys.stderr)
+        sys.exit(128 + number)
+
+
+def run(
+    main: Callable[[Sequence[str] | None], int | None],
+    argv: Sequence[str] | None = None,
+    knows_sigterm: bool = False,
+) -> NoReturn:
+    """Call a script's main and exit: 0 (or what main returns), 2 after a UserError or where packages are missing or not
+    those that are pinned, 130 after Ctrl-C, 143 after SIGTERM, which comes out of main as Ctrl-C does. A main that
+    `knows_sigterm` is left alone with it."""
+    with _Asked(knows_sigterm) as asked:
+        _run(main, argv, asked)
+
+
+def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None, asked: _Asked) -> NoReturn:
     try:
         if sys.version_info < OLDEST_PYTHON:
             from utils.packages import too_old
@@ -129,9 +183,8 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (ImportError, AttributeError, RecursionError, SystemError) as error:
-        if interrupted:  # while a library was being imported, which made another error of it
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
+        if asked.number:  # while a library was being imported, which made another error of it
+            asked.leave()
         from utils.packages import explain
 
         reason = explain(error)
@@ -140,8 +193,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        asked.leave()
     except BrokenPipeError:  # `| head` closed our output: nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

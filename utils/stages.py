@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from errors import UserError
+from utils.cli import Terminated
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +25,9 @@ def stage(title: str, command: Sequence[str]) -> None:
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT)
     try:
         code = process.wait()
-    except KeyboardInterrupt:  # the script has had it, too: let it save and end
+    except KeyboardInterrupt as asked:  # the script has had it, too: let it save and end
+        if isinstance(asked, Terminated):  # which came here alone
+            process.terminate()
         process.wait()
         raise
     if code == 2:
