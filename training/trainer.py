@@ -64,7 +64,7 @@ class Trainer(Loop):
             config.train.emotion.augment, mel_centres(config.preprocess), config.train.pad_multiple[0]
         )
         self.bad_steps = BadSteps(
-            config.train.optimizer.max_bad_steps, "train.optimizer.max_bad_steps", LOOK_AT, process.is_first
+            config.train.optimizer.max_bad_steps, "train.optimizer.max_bad_steps", LOOK_AT, process.rank, process.world
         )
         self._statistics = Statistics(self.state.model)
         self._samples: SampleWriter | None = None  # its vocoder is loaded when the first sample is due

@@ -96,12 +96,12 @@ class BadSteps:
     On a GPU the host learns of a step when that is done, a few steps later; nothing waits for it.
     """
 
-    def __init__(self, limit: int, key: str, advice: str, speaks: bool) -> None:
-        """key: the configuration value for `limit`. speaks: this process tells the user of every such step; others
-        tell only what they find out about it."""
+    def __init__(self, limit: int, key: str, advice: str, rank: int, world: int) -> None:
+        """key: the configuration value for `limit`. Of `world` processes the one with `rank` 0 tells the user of every
+        such step; each of the others looks at its own utterances, and tells of the step where one of them does it."""
         self.total = 0
         self.in_a_row = 0
-        self._limit, self._key, self._advice, self._speaks = limit, key, advice, speaks
+        self._limit, self._key, self._advice, self._rank, self._world = limit, key, advice, rank, world
         self._pending: deque[tuple[int, Tensor, torch.cuda.Event | None, Callable[[], Sequence[str]]]] = deque()
 
     def add(self, step: int, bad: Tensor, culprits: Callable[[], Sequence[str]]) -> None:
@@ -132,17 +132,19 @@ class BadSteps:
     def _tell(self, step: int, found: Sequence[str]) -> None:
         self.total += 1
         self.in_a_row += 1
-        which = f"brought about by {_listed(found)}" if found else "no utterance of the batch does it alone"
-        if self._speaks or found:
+        alone = self._world == 1
+        own = "the batch" if alone else f"process {self._rank}'s share"
+        which = f"brought about by {_listed(found)}" if found else f"no utterance of {own} does it alone"
+        if found or self._rank == 0:
             tqdm.write(
                 f"warning: step {step}: loss or gradient is not finite; nothing was updated ({self.total} such steps, "
                 f"{self.in_a_row} in a row); {which}",
                 file=sys.stderr,
             )
-        if self.in_a_row >= self._limit:
+        if self.in_a_row >= self._limit:  # in all processes; whichever comes first tells it, and may know nothing
             raise UserError(
                 f"loss or gradient was not finite in {self.in_a_row} steps in a row, up to step {step} ({self._key}); "
-                f"{which}; {self._advice}"
+                f"{which if alone else 'see the warnings above'}; {self._advice}"
             )
 
 

@@ -59,7 +59,11 @@ class VocoderTrainer(Loop):
         self.model = process.distribute(self.state.trainee)
         self.jury = process.distribute(self.state.jury) if self.settings.discriminators.kinds else self.state.jury
         self.bad_steps = BadSteps(
-            self.settings.optimizer.max_bad_steps, "vocoder.optimizer.max_bad_steps", LOOK_AT, process.is_first
+            self.settings.optimizer.max_bad_steps,
+            "vocoder.optimizer.max_bad_steps",
+            LOOK_AT,
+            process.rank,
+            process.world,
         )
         self._validator: Validator | None = None
 
