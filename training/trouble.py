@@ -136,9 +136,10 @@ class BadSteps:
         own = "the batch" if alone else f"process {self._rank}'s share"
         which = f"brought about by {_listed(found)}" if found else f"no utterance of {own} does it alone"
         if found or self._rank == 0:
+            start = "\n" if self._rank else ""  # where the first one's progress bar may stand
             tqdm.write(
-                f"warning: step {step}: loss or gradient is not finite; nothing was updated ({self.total} such steps, "
-                f"{self.in_a_row} in a row); {which}",
+                f"{start}warning: step {step}: loss or gradient is not finite; nothing was updated ({self.total} such "
+                f"steps, {self.in_a_row} in a row); {which}",
                 file=sys.stderr,
             )
         if self.in_a_row >= self._limit:  # in all processes; whichever comes first tells it, and may know nothing
