@@ -69,6 +69,7 @@ class ModelOutput:
     alignment: Alignment | None = None  # where the durations come from the model's own aligner
     intensity_logits: Tensor | None = None  # [B, I]; None without a reference or where the model knows none
     prosody: ProsodyPrediction | None = None  # where the model predicts it
+    emotion_shares: tuple[Tensor, Tensor | None] | None = None  # [B, E] and, of intensities, [B, I]
 
 
 class TextEncoder(nn.Module):
@@ -152,11 +153,17 @@ class AcousticModel(nn.Module):
                 sizes.prosody_dropout,
                 sizes.mel_bands,
             )
-        self.postfilter = Postfilter(sizes.mel_bands) if sizes.postfilter else None
+        self.postfilter = self.new_postfilter() if sizes.postfilter else None
         # made last, so that the other parts begin with the same weights with and without it
         self.aligner: Aligner | None = None
         if sizes.min_phone_frames is not None:
             self.aligner = Aligner(sizes.symbols, sizes.mel_bands, channels, sizes.min_phone_frames)
+
+    def new_postfilter(self) -> Postfilter:
+        """One that does nothing yet."""
+        sizes = self.sizes
+        known = sizes.speakers if sizes.external_speaker is None else 0
+        return Postfilter(sizes.mel_bands, known, sizes.emotions, sizes.intensities)
 
     def _fft_block(self, heads: int, dropout: float) -> FFTBlock:
         sizes = self.sizes
@@ -217,7 +224,8 @@ class AcousticModel(nn.Module):
             frames, combs, predicted = self.prosody(frames, places, speaker, mel_mask, prosody, prosody_control)
         mels = self.decoder(frames, speaker, mel_mask, every_block, combs)
         if self.postfilter is not None and not every_block:
-            mels = [self.postfilter(mels[-1], mel_lengths)]
+            manner = self.postfilter.manner(speakers, emotion.shares, emotion.intensity_shares)
+            mels = [self.postfilter(mels[-1], mel_lengths, manner)]
         return ModelOutput(
             mels,
             emotion.logits,
@@ -229,6 +237,7 @@ class AcousticModel(nn.Module):
             alignment,
             emotion.intensity_logits,
             predicted,
+            (emotion.shares, emotion.intensity_shares),
         )
 
 

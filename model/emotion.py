@@ -138,7 +138,9 @@ class EmotionTokens(nn.Module):
 @dataclass(frozen=True)
 class EmotionOutput:
     embedding: Tensor  # [B, C]
+    shares: Tensor  # [B, E] of the emotions in it
     logits: Tensor | None  # [B, E], None without a reference
+    intensity_shares: Tensor | None = None  # [B, I], None where the model knows none
     intensity_logits: Tensor | None = None  # [B, I], None without a reference or where the model knows none
 
 
@@ -180,30 +182,31 @@ class EmotionEncoder(nn.Module):
         if emotions is None:
             if logits is None:
                 raise ValueError("an emotion needs a label or a reference mel spectrogram")
-            embedding = self.tokens(logits.softmax(-1)) + self._intensity(intensities, intensity_logits, None)
-            return EmotionOutput(embedding, logits, intensity_logits)
-        weights = F.one_hot(emotions.clamp(min=0), self.tokens.embeddings.shape[0]).to(self.tokens.embeddings.dtype)
-        soft = None
-        if logits is not None:
-            soft = emotions < 0 if use_soft is None else (emotions < 0) | use_soft
-            weights = torch.where(soft[:, None], logits.softmax(-1), weights)
-        if self.intensities is None:
-            return EmotionOutput(self.tokens(weights), logits)
-        if intensities is None:
-            intensities = torch.full_like(emotions, -1)
-        embedding = self.tokens(weights) + self._intensity(intensities, intensity_logits, soft)
-        return EmotionOutput(embedding, logits, intensity_logits)
+            weights, soft = logits.softmax(-1), None
+        else:
+            weights = F.one_hot(emotions.clamp(min=0), self.tokens.embeddings.shape[0]).to(self.tokens.embeddings.dtype)
+            soft = None
+            if logits is not None:
+                soft = emotions < 0 if use_soft is None else (emotions < 0) | use_soft
+                weights = torch.where(soft[:, None], logits.softmax(-1), weights)
+            if intensities is None:
+                intensities = torch.full_like(emotions, -1)
+        embedding = self.tokens(weights)
+        strengths = self._intensities(intensities, intensity_logits, soft)
+        if strengths is not None and self.intensities is not None:
+            embedding = embedding + strengths @ self.intensities
+        return EmotionOutput(embedding, weights, logits, strengths, intensity_logits)
 
-    def _intensity(self, known: Tensor | None, logits: Tensor | None, soft: Tensor | None) -> Tensor | float:
-        """[B, C]: of the known intensity; heard where `soft` says so, or for all where there is none known at all."""
+    def _intensities(self, known: Tensor | None, logits: Tensor | None, soft: Tensor | None) -> Tensor | None:
+        """[B, I] shares: the known intensity, or what is heard where `soft` says so, or for all where none is known."""
         if self.intensities is None:
-            return 0.0
+            return None
         count = len(self.intensities)
         if known is None:
             assert logits is not None
-            return logits.softmax(-1) @ self.intensities
+            return logits.softmax(-1)
         weights = F.one_hot(known.clamp(min=0), count).to(self.intensities.dtype)
         weights = torch.where((known < 0)[:, None], torch.full_like(weights, 1 / count), weights)
         if logits is not None and soft is not None:
             weights = torch.where(soft[:, None], logits.softmax(-1), weights)
-        return weights @ self.intensities
+        return weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acoustic import LoadedModel, load_model
+from acoustic import load_model
 from config import Config, from_dict
 from dataset import UtteranceDataset, collate, open_dataset
 from errors import UserError
@@ -19,7 +19,7 @@ from training.validation import run_model
 from utils.checkpoint import read_checkpoint, write_checkpoint
 
 BATCH = 16
-MOST = 400  # utterances: enough for its few numbers
+MOST = 5000  # utterances: enough for its numbers, which fit in memory
 KEY = "postfilter."
 
 
@@ -34,10 +34,10 @@ def fit_postfilter(config: Config, step: int | str, device: torch.device, advanc
     if content.config is None:
         raise UserError(f"{loaded.path} is a published checkpoint; a postfilter needs one of train.py")
     dataset = open_dataset(loaded.config, "train.txt", loaded.ids)
-    real, predicted = _pairs(loaded, dataset, device, advance)
-    postfilter = Postfilter(loaded.model.sizes.mel_bands).to(device)
+    loaded.model.postfilter = None  # an earlier one
+    postfilter = loaded.model.new_postfilter().to(device)
     try:
-        postfilter.fit(real, predicted)
+        postfilter.fit(*_examples(loaded.model, postfilter, dataset, advance))
     except ValueError as error:
         raise UserError(f"{dataset.root / 'train.txt'}: {error}; a postfilter needs longer ones") from error
     numbers = {f"{KEY}{name}": value.cpu() for name, value in postfilter.state_dict().items()}
@@ -55,21 +55,22 @@ def fit_postfilter(config: Config, step: int | str, device: torch.device, advanc
 
 
 @torch.inference_mode()
-def _pairs(
-    loaded: LoadedModel, dataset: UtteranceDataset, device: torch.device, advance: Callable[[int], object]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Mels [T, M] of recordings and of the model, not filtered."""
-    model: AcousticModel = loaded.model
-    model.postfilter = None  # an earlier one
+def _examples(
+    model: AcousticModel, postfilter: Postfilter, dataset: UtteranceDataset, advance: Callable[[int], object]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Mels [T, M] of recordings and of the model, not filtered, and manners [effects]."""
     step = max(1, -(-len(dataset) // MOST))
     chosen = sorted(range(0, len(dataset), step), key=lambda index: dataset.lengths[index])
     real: list[Tensor] = []
     predicted: list[Tensor] = []
+    manners: list[Tensor] = []
     for start in range(0, len(chosen), BATCH):
-        batch = collate([dataset[index] for index in chosen[start : start + BATCH]]).to(device)
+        batch = collate([dataset[index] for index in chosen[start : start + BATCH]]).to(postfilter.offsets.device)
         output = run_model(model, batch, own_prosody=False)
+        assert output.emotion_shares is not None
+        manners += postfilter.manner(batch.speaker_input, *output.emotion_shares)
         for row, length in enumerate(batch.mel_lengths.tolist()):
             real.append(batch.mels[row, :length])
             predicted.append(output.mels[-1][row, :length].float())
         advance(len(batch.names))
-    return real, predicted
+    return real, predicted, manners
