@@ -11,6 +11,7 @@ import pytest
 from tests import test_signals as scripts
 from tests.file_server import FileServer
 from tests.kill_harness import Script, files, temporaries
+from tests.paths import ROOT
 from tests.processes import assert_ok, run_script, with_overrides
 from tests.small_archives import corpus, loaded, process, random_zip, started, wait_for
 from tests.test_signals import at_random, at_work, messages
@@ -134,3 +135,17 @@ def test_download_keeps_what_is_loaded(tmp_path, at):
         assert_ok(process(server, target))
         assert server.asked[-1].range is not None
     assert len(corpus(target)) == 3
+
+
+def test_what_runs_other_scripts_passes_it_on(tmp_path):
+    """As pipeline.py and demo.py do; `kill` reaches them alone."""
+    inner = f"import pathlib, time; pathlib.Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(60)"
+    outer = tmp_path / "outer.py"
+    outer.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom utils.cli import run\nfrom utils.stages import stage\n"
+        f"run(lambda _: stage('sleep', ['-c', {inner!r}]), [])\n"
+    )
+    script = Script(tmp_path / "told", str(outer))
+    assert script.until(lambda: (tmp_path / "begun").exists())
+    script.send(signal.SIGTERM)
+    assert_terminated(script, script.end(PATIENCE), tmp_path)
