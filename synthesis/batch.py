@@ -96,8 +96,8 @@ def _predict(synthesizer: Synthesizer, group: Sequence[Request], duration_scale:
 def _return_memory() -> None:
     """Give freed memory back to the system, where the C library is glibc.
 
-    It would keep it for later. Tensors of ever other sizes do not fit into the gaps that others have left, and several
-    threads leave gaps: with the weights that ship and lines of 2 to 100 phones, 100 kB of them a line.
+    It would keep it for later, but tensors of ever other sizes do not fit well into the gaps that others have left:
+    1,000 lines of random lengths went from 404 to 460 MB without this, from 284 to 302 MB with it.
     """
     with suppress(AttributeError, OSError, TypeError):  # other C libraries do not have it, Windows no such handle
         ctypes.CDLL(None).malloc_trim(0)
