@@ -60,7 +60,7 @@ bench: setup
 	$(BIN)/python benchmark.py $(BENCH)
 
 test: setup-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m slow

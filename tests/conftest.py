@@ -1,6 +1,7 @@
 """Collects the largest error of every golden file that a run compared, and prints the table at the end."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,15 @@ import pytest
 # Begun in the background by a shell, this process ignores Ctrl-C, and so would every script that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)  # slow tests are left out by then
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests first: those are the long ones, and of several processes none is to begin one when the others
+    are done (pytest-xdist keeps this order with --no-loadscope-reorder)."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (sizes[item.path], item.path))
+
 
 PARITY: dict[tuple[str, str], float] = {}
 
