@@ -81,9 +81,8 @@ def ordered_map(
     try:
         yield from _in_order(lambda part: pool.submit(apply, function, part), chain(first, chunks), lambda: len(first))
     except BrokenProcessPool as error:
-        for (
-            process
-        ) in multiprocessing.active_children():  # the pool sends them SIGTERM, with which they take their time
+        # the pool sends the others SIGTERM, with which they take their time
+        for process in multiprocessing.active_children():
             process.kill()
         raise UserError("a worker process died (out of memory?); try again with a smaller --jobs") from error
     finally:
