@@ -88,7 +88,7 @@ def train_job(flags, output: Path, seconds: float) -> Job:
     return Job("train.py", resuming(flags(output), checkpoints), output, seconds, delay=2.0, check=check)
 
 
-@often(4, 100, parts=5)
+@often(2, 100, parts=5)
 def test_training(tiny, tmp_path, seed, kills):
     flags, whole, seconds = tiny
     jobs = (train_job(flags, tmp_path / str(number) / "run", seconds) for number in itertools.count())
@@ -145,7 +145,7 @@ def equal_files(script, flags, tmp_path, kills, seed, **how) -> None:
         assert tree(job.folder) == expected
 
 
-@often(2, 40)
+@often(1, 40)
 def test_prepare_align(tmp_path, seed, kills):
     write_ravdess(tmp_path / "corpus", actors=range(1, 13), emotions=range(1, 9))
 
@@ -156,7 +156,7 @@ def test_prepare_align(tmp_path, seed, kills):
     equal_files("prepare_align.py", flags, tmp_path, kills, seed, writes=40)
 
 
-@often(2, 30)
+@often(1, 30)
 def test_align(tmp_path, seed, kills):
     corpus = utterances_of(sample_corpus())
     names = [f"{emotion}-normal-01-01-Actor_0{number}" for number, emotion in enumerate(("neutral", "angry", "sad"), 1)]
@@ -168,7 +168,7 @@ def test_align(tmp_path, seed, kills):
     equal_files("align.py", flags, tmp_path, kills, seed, delay=1.0)
 
 
-@often(2, 30)
+@often(1, 30)
 def test_preprocess(tmp_path, seed, kills):
     write_raw(tmp_path / "raw", tmp_path / "grids", speakers=[f"Actor_{number:02d}" for number in range(1, 6)])
 
@@ -180,7 +180,7 @@ def test_preprocess(tmp_path, seed, kills):
     equal_files("preprocess.py", flags, tmp_path, kills, seed, writes=40, delay=1.0)
 
 
-@often(2, 30)
+@often(1, 30)
 def test_batch_synthesis(tmp_path, seed, kills):
     settings = with_overrides(write_model(tmp_path / "model"))
     write_lines(tmp_path / "lines.txt", 40)

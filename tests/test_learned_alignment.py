@@ -139,6 +139,7 @@ def test_texts_that_cannot_be_aligned_are_left_out_with_a_reason(trained, tmp_pa
     assert skipped == {first.stem: "too short for its text", second.stem: "unspeakable text"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     data = make_tiny_dataset(tmp_path / "data")
     for folder, ends in (("whole", (8,)), ("parts", (4, 8))):

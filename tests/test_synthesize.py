@@ -133,6 +133,7 @@ def test_lines_without_an_emotion_take_that_of_the_command_line(trained, tmp_pat
     assert_refused(other, "--name belongs to --mode single")
 
 
+@pytest.mark.slow
 def test_a_text_of_5000_words(trained, tmp_path):
     words = " ".join(f"{TEXT.lower()}, {'and ' * (i % 3)}so it goes {i}." for i in range(500))
     assert len(words.split()) >= 5000

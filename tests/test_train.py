@@ -93,6 +93,7 @@ def test_resumed_run_equals_an_unbroken_one_bit_for_bit(data, run12, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_data_order_continues_in_the_middle_of_an_epoch(data, tmp_path, run12):
     """24 utterances in batches of 8: an epoch has 3 batches, so step 4 lies inside the second."""
     arguments = train_arguments(data, tmp_path)
@@ -102,7 +103,9 @@ def test_data_order_continues_in_the_middle_of_an_epoch(data, tmp_path, run12):
     same_state(load(tmp_path, 8), load(run12, 8))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number, code):
     arguments = train_arguments(data, tmp_path, "train.step.save_step=100000", "train.step.total_step=100000")
     process = subprocess.Popen(
@@ -454,6 +457,7 @@ def test_wrong_arguments_are_refused(data, run12, tmp_path):
     assert not (tmp_path / "ckpt").exists()
 
 
+@pytest.mark.slow
 def test_checkpoints_older_than_an_option_go_on(data, tmp_path):
     """Where the configuration says what was then the only way."""
     output = tmp_path / "run"
