@@ -123,7 +123,7 @@ def work(process: Process, config: Config, wish: Wish) -> int:
     with alone, StopSignal() as stop:
         if process.is_first:
             remove_abandoned(folder, alone=True)
-            remove_abandoned(Path(config.vocoder.path.pitch_path))
+            remove_abandoned(Path(config.vocoder.path.pitch_path), below=True)  # a folder per speaker
         data = find_data(config)
         if wish.finetune is not None:
             from vocoder_training.predicted import with_predicted_mels

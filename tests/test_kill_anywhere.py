@@ -1,6 +1,8 @@
 """SIGKILL at any moment, again and again: nothing half-written, and in the end what an unbroken run makes."""
 
 import itertools
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,8 @@ import torch
 
 from tests import aligning, test_train_vocoder
 from tests.comparing import equal, logged
-from tests.kill_harness import Job, kill_again_and_again
+from tests.kill_harness import Job, kill_again_and_again, temporaries
+from tests.paths import ROOT
 from tests.processes import assert_ok, run_script, with_overrides
 from tests.sample import sample_corpus, utterances_of, write_raw_data
 from tests.small_corpus import tree, write_ravdess, write_raw
@@ -18,6 +21,7 @@ from tests.speaking import FLAGS, write_model
 from tests.test_batch_synthesis import write_lines
 from tests.tiny import make_tiny_dataset, tiny_overrides
 from utils.checkpoint import checkpoint_path, known_steps, read_checkpoint
+from utils.files import remove_abandoned
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 SAVE, TOTAL = 3, 24  # steps; validation every 5, logs of every 2: no checkpoint's step is sure to be that of a log
@@ -190,3 +194,17 @@ def test_batch_synthesis(tmp_path, seed, kills):
         return [*FLAGS, "--mode", "batch", "--source", source, "--output", folder, "--threads", "2", *settings]
 
     equal_files("synthesize.py", flags, tmp_path, kills, seed, writes=60)
+
+
+def test_what_killed_processes_left_is_found_below_a_folder(tmp_path):
+    """A process killed while it writes into a subfolder, which is what the pitches of a vocoder's training have."""
+    target = tmp_path / "Actor_01" / "pitch.npy"
+    target.parent.mkdir()
+    code = "import os, sys; from pathlib import Path; from utils.files import atomic_path\n"
+    code += "with atomic_path(Path(sys.argv[1])) as path: path.write_text('x'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, target], cwd=ROOT, check=False)
+    assert len(temporaries(tmp_path)) == 1
+    remove_abandoned(tmp_path, alone=True)
+    assert len(temporaries(tmp_path)) == 1
+    remove_abandoned(tmp_path, alone=True, below=True)
+    assert temporaries(tmp_path) == [] and not target.exists()

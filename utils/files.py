@@ -56,13 +56,13 @@ def _hold(handle: int) -> bool:
     return True
 
 
-def remove_abandoned(folder: Path, alone: bool = False) -> None:
-    """Remove the temporary files of `atomic_path` that killed processes left in `folder`.
+def remove_abandoned(folder: Path, alone: bool = False, below: bool = False) -> None:
+    """Remove the temporary files of `atomic_path` that killed processes left in `folder`, or also `below` it.
 
     Others may be writing there: only files older than this process that nobody holds are taken for left behind. Where
     this process is known to be `alone` in the folder, all are.
     """
-    for path in folder.glob(".*.tmp.*"):
+    for path in (folder.rglob if below else folder.glob)(".*.tmp.*"):
         with suppress(OSError):
             if not alone:
                 if path.stat().st_mtime >= BEGUN:
