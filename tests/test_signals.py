@@ -200,24 +200,33 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "moment", "seed"), CASES)
-def test_ctrl_c_ends_every_script_within_seconds_with_one_line(tmp_path, make, moment, seed):
+def asked_to_end(tmp_path, make, moment, seed, number, to_all, patience) -> tuple[Script, int] | None:
+    """A script that gets a signal at some moment, and its exit code; None where it was done before that."""
     output = tmp_path / "results" / "out"
     arguments = make(tmp_path, output)
     script = Script(tmp_path / "told", *arguments)
     moment(tmp_path, output, script, seed)
     if script.has_ended:
-        assert script.end() == 0 and moment is at_random, script.err  # faster than the moment
-        return
+        assert script.end() == 0 and moment is at_random, script.err
+        return None
     begin = time.monotonic()
-    script.send(signal.SIGINT, to_all=True)
+    script.send(number, to_all)
     code = script.end(30)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < patience
     if code == 0:  # it was at its very end
         assert messages(script) == []
-    else:
+    return script, code
+
+
+@pytest.mark.parametrize(("make", "moment", "seed"), CASES)
+def test_ctrl_c_ends_every_script_within_seconds_with_one_line(tmp_path, make, moment, seed):
+    ended = asked_to_end(tmp_path, make, moment, seed, signal.SIGINT, True, 15)
+    if ended is None:
+        return
+    script, code = ended
+    if code != 0:
         assert (code, messages(script)) == (130, ["interrupted"])
-    assert temporaries(output.parent) == []
+    assert temporaries(tmp_path / "results") == []
 
 
 @pytest.mark.slow

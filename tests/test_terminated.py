@@ -14,7 +14,7 @@ from tests.kill_harness import Script, files, temporaries
 from tests.paths import ROOT
 from tests.processes import assert_ok, run_script, with_overrides
 from tests.small_archives import corpus, loaded, process, random_zip, started, wait_for
-from tests.test_signals import at_random, at_work, messages
+from tests.test_signals import asked_to_end, at_random, at_work, messages
 from tests.tiny import make_tiny_dataset, tiny_overrides
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
@@ -72,21 +72,9 @@ CASES = [
 @pytest.mark.parametrize(("make", "moment", "seed", "to_all"), CASES)
 def test_every_script_ends_in_order(tmp_path, make, moment, seed, to_all):
     """Sent to the script alone, as by `kill`, or to all of its processes, as by a service manager."""
-    output = tmp_path / "results" / "out"
-    arguments = make(tmp_path, output)
-    script = Script(tmp_path / "told", *arguments)
-    moment(tmp_path, output, script, seed)
-    if script.has_ended:
-        assert script.end() == 0 and moment is at_random, script.err  # faster than the moment
-        return
-    begin = time.monotonic()
-    script.send(signal.SIGTERM, to_all)
-    code = script.end(30)
-    assert time.monotonic() - begin < PATIENCE
-    if code == 0:  # it was at its very end
-        assert messages(script) == []
-    else:
-        assert_terminated(script, code, tmp_path / "results")
+    ended = asked_to_end(tmp_path, make, moment, seed, signal.SIGTERM, to_all, PATIENCE)
+    if ended is not None and ended[1] != 0:
+        assert_terminated(*ended, tmp_path / "results")
 
 
 @pytest.mark.slow
