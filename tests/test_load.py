@@ -178,19 +178,21 @@ def test_many_recordings(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_many_times_a_real_corpus(tmp_path, jobs):
-    """Four speakers of RAVDESS, eight times: 1,920 recordings."""
+@pytest.mark.parametrize(("speakers", "jobs"), [(4, 1), (22, 2)], ids=["some speakers", "all speakers"])
+def test_many_times_a_real_corpus(tmp_path, speakers, jobs):
+    """RAVDESS eight times: 1,920 recordings of four speakers, 10,560 of all."""
     corpus, grids, raw = tmp_path / "corpus", tmp_path / "grids", tmp_path / "raw"
     corpus.mkdir()
-    for speaker in ("Actor_01", "Actor_02", "Actor_03", "Actor_14"):
-        (corpus / speaker).symlink_to(real_data(f"RAVDESS/{speaker}").resolve())
-        (grids / speaker).mkdir(parents=True)
-        for path in real_data(f"TextGrid/{speaker}").iterdir():
-            (grids / speaker / path.name).write_bytes(path.read_bytes())
+    recordings = 0
+    for folder in sorted(real_data("RAVDESS").glob("Actor_*"))[:speakers]:
+        (corpus / folder.name).symlink_to(folder.resolve())
+        recordings += len(list(folder.glob("*.flac")))
+        (grids / folder.name).mkdir(parents=True)
+        for path in real_data(f"TextGrid/{folder.name}").iterdir():
+            (grids / folder.name / path.name).write_bytes(path.read_bytes())
     place = with_overrides([f"preprocess.path.raw_path={raw}"])
-    assert_ok(run_script("prepare_align.py", "--dataset", "RAVDESS", "--corpus_path", corpus, "--jobs", 1, *place))
+    assert_ok(run_script("prepare_align.py", "--dataset", "RAVDESS", "--corpus_path", corpus, "--jobs", jobs, *place))
     repeat(raw, grids)
-    run, count = preprocess_many(tmp_path, 450, jobs)
-    assert count == 240 * TIMES
+    run, count = preprocess_many(tmp_path, 2400, jobs)
+    assert count == recordings * TIMES
     run.assert_flat(count)
