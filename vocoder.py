@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -149,6 +149,9 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
 
 def _fourier(path: Path, architecture: fourier.Architecture, config: Config, device: torch.device) -> Vocoder:
     check_mel(config, architecture.mel, str(path))
+    corrections = config.model.vocoder.corrections
+    if corrections is not None:
+        architecture = replace(architecture, corrections=corrections)
     with torch.device("meta"):
         generator = fourier.Generator(architecture)
     fill(generator, read_state(path, "generator"), path, device)

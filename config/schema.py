@@ -206,6 +206,7 @@ class Vocoder(_Section):
     speaker: Literal["LJSpeech", "universal"] = "universal"
     checkpoint: str | None = None  # null = {hifigan,melgan}/ and the published file's name
     griffin_lim_iterations: PositiveInt = 60
+    corrections: Count | None = None  # of the Fourier vocoder: comparisons with the wanted mel; null = as trained
 
 
 class ModelConfig(_Section):

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import audio
+import fourier
 import hifigan
 import melgan
 import vocoder_weights as vocoders
@@ -418,3 +419,23 @@ def test_a_zip_must_hold_one_file(tiny_file, tmp_path):
         archive.write(tiny_file, "b.pth.tar")
     with pytest.raises(UserError, match="holds 2 files"):
         load(path)
+
+
+def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
+    """Each brings the speech nearer to the mel that was asked for, and pieces still fit together."""
+    torch.manual_seed(0)
+    architecture = fourier.VERSIONS["fourier_tiny"]
+    path = tmp_path / "generator.pth.tar"
+    torch.save({"generator": fourier.Generator(architecture).state_dict()}, path)
+    (tmp_path / "generator.json").write_text(json.dumps(architecture.to_json()))
+    mel = torch.randn(40, 80).cumsum(0) * 0.1 - 5.0
+    front_end = MelSpectrogram(22050, 1024, 256, 1024, 80, 0.0, 8000.0)
+    distances = {}
+    for number in ("null", "0", "1", "4"):
+        speak = load(path, f"model.vocoder.corrections={number}", model="Fourier")
+        wav = speak(mel[None])[0]
+        own = front_end(wav[None])[0][0, :40]
+        distances[number] = float((own - mel)[4:-4].abs().mean())
+        torch.testing.assert_close(torch.cat(list(speak.stream(mel, 8, 16))), wav, atol=1e-4, rtol=0)
+    assert distances["null"] == distances["1"]
+    assert distances["0"] > distances["1"] > distances["4"]
