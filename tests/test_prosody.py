@@ -249,15 +249,14 @@ def shipped_predicts_prosody() -> bool:
 
 
 def spoken(tmp_path, *flags):
-    """Median F0 in Hz, and level in dB, of a sentence by the weights that ship."""
+    """F0 in Hz of every 5 ms (0: unvoiced), and level in dB, of a sentence by the weights that ship."""
     arguments = ["--mode", "single", "--text", "Kids are talking by the door", "--speaker_id", "Actor_01"]
     name = "x" + "".join(flags).replace("-", "m")
     flags = (*flags, "--emotion_id", "happy", "--intensity", "strong", "--name", name, "--output", str(tmp_path))
     assert_ok(run_script("synthesize.py", *arguments, *flags))
     wav = load(next(tmp_path.glob("*.wav")), RATE)
     next(tmp_path.glob("*.wav")).unlink()
-    f0 = fundamental(wav, RATE, 0.005)
-    return float(np.median(f0[f0 > 0])), 10 * math.log10(float(np.square(wav).mean()))
+    return fundamental(wav, RATE, 0.005), 10 * math.log10(float(np.square(wav).mean()))
 
 
 @pytest.mark.skipif(not shipped_predicts_prosody(), reason="the weights that ship predict no prosody")
@@ -265,7 +264,9 @@ def test_controls_are_heard(tmp_path):
     hertz, level = spoken(tmp_path)
     higher, _ = spoken(tmp_path, "--pitch_shift", "4")
     _, softer = spoken(tmp_path, "--energy=-10")
-    assert 12 * math.log2(higher / hertz) == pytest.approx(4, abs=1.0)
+    both = (hertz > 0) & (higher > 0)  # durations are the same; what is found to be voiced is not quite
+    assert both.mean() > 0.5
+    assert 12 * np.median(np.log2(higher[both] / hertz[both])) == pytest.approx(4, abs=0.3)
     assert softer - level == pytest.approx(-10, abs=4)
 
 

@@ -94,7 +94,9 @@ def test_training_saves_within_one_step(data, tmp_path, number, devices, to_all)
     script.send(number, to_all)
     script.send(signal.SIGCONT, to_all=True)
     assert_saved(tmp_path, script, script.end(30), number)
-    assert steps_since(tmp_path, moment) <= 3  # one that was not logged yet, one begun, then the one that knows
+    # one that was not logged yet, one begun, then the one that knows; of two processes, each with threads of which any
+    # may be given the signal, some begin another of these steps of 10 ms before that thread has its turn
+    assert steps_since(tmp_path, moment) <= (6 if devices else 3)
 
 
 def test_a_signal_that_comes_upon_another_thread_of_the_launcher(data, tmp_path):
