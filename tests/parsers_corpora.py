@@ -95,7 +95,9 @@ def _names(corpus: str) -> Any:
         path = place / name.lstrip("/")
         made: list[Path] = []
         try:
-            if ".." in Path(name).parts or path.exists():
+            if (
+                ".." in Path(name).parts or len(path.parts) > 200 or path.exists()
+            ):  # pathlib makes deeper ones by recursion
                 return None
             parents = [parent for parent in path.parents if parent.is_relative_to(place) and not parent.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
