@@ -95,9 +95,8 @@ def _names(corpus: str) -> Any:
         path = place / name.lstrip("/")
         made: list[Path] = []
         try:
-            if (
-                ".." in Path(name).parts or len(path.parts) > 200 or path.exists()
-            ):  # pathlib makes deeper ones by recursion
+            too_deep = len(path.parts) > 200  # pathlib makes folders by recursion
+            if too_deep or ".." in Path(name).parts or path.exists():
                 return None
             parents = [parent for parent in path.parents if parent.is_relative_to(place) and not parent.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
