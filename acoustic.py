@@ -48,6 +48,7 @@ def model_sizes(config: Config, ids: IdMaps) -> ModelSizes:
         conv_kernels=transformer.conv_kernel_size,
         lconv_kernel=transformer.lconv_kernel_size,
         lconv_heads=transformer.lconv_head,
+        reference_type=tokens.ref_enc_type,
         reference_filters=tuple(tokens.ref_enc_filters),
         reference_kernel=tokens.ref_enc_size,
         reference_strides=tokens.ref_enc_strides,

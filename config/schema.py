@@ -165,6 +165,9 @@ class Transformer(_Section):
 
 
 class EmotionTokenLayer(_Section):
+    # convolutions: a network, as the original | functionals: statistics of the spectrum and one layer; of the options
+    # below it knows gru_size, mask_padding and dropout
+    ref_enc_type: Literal["convolutions", "functionals"] = "convolutions"
     ref_enc_filters: list[PositiveInt] = [32, 32, 64, 64, 128, 128]
     ref_enc_size: tuple[PositiveInt, PositiveInt] = (3, 3)
     ref_enc_strides: tuple[PositiveInt, PositiveInt] = (2, 2)

@@ -1,6 +1,7 @@
 """The whole acoustic model: phones, speaker and emotion in, mel spectrogram out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -9,6 +10,7 @@ from model.blocks import FFTBlock, LConvBlock, SinusoidPositions, SpeakerConditi
 from model.decoder import MelDecoder
 from model.duration import DurationPredictor, frames_from_log, regulate_length
 from model.emotion import EmotionEncoder, EmotionTokens, InputNormalisation, Pooling, ReferenceEncoder
+from model.functionals import FunctionalsEncoder
 from model.postfilter import Postfilter
 from model.prosody import Prosody, ProsodyControl, ProsodyPrediction, ProsodyPredictor, places_in_phones
 from utils.masks import padding_mask
@@ -35,6 +37,7 @@ class ModelSizes:
     conv_kernels: tuple[int, int] = (9, 1)  # phones
     lconv_kernel: int = 3  # phones
     lconv_heads: int = 2
+    reference_type: Literal["convolutions", "functionals"] = "convolutions"
     reference_filters: tuple[int, ...] = (32, 32, 64, 64, 128, 128)
     reference_kernel: tuple[int, int] = (3, 3)  # frames, bands
     reference_strides: tuple[int, int] = (2, 2)
@@ -103,18 +106,7 @@ class AcousticModel(nn.Module):
             [self._fft_block(sizes.encoder_heads, sizes.encoder_dropout) for _ in range(sizes.encoder_layers)],
         )
         self.emotion = EmotionEncoder(
-            ReferenceEncoder(
-                sizes.mel_bands,
-                list(sizes.reference_filters),
-                sizes.reference_kernel,
-                sizes.reference_strides,
-                sizes.reference_padding,
-                sizes.reference_hidden,
-                sizes.mask_reference_padding,
-                sizes.reference_pooling,
-                sizes.reference_input,
-                sizes.reference_dropout,
-            ),
+            _reference_encoder(sizes),
             EmotionTokens(sizes.emotions, channels, sizes.reference_hidden),
             sizes.intensities,
         )
@@ -239,6 +231,25 @@ class AcousticModel(nn.Module):
             predicted,
             (emotion.shares, emotion.intensity_shares),
         )
+
+
+def _reference_encoder(sizes: ModelSizes) -> nn.Module:
+    if sizes.reference_type == "functionals":
+        return FunctionalsEncoder(
+            sizes.mel_bands, sizes.reference_hidden, sizes.mask_reference_padding, sizes.reference_dropout
+        )
+    return ReferenceEncoder(
+        sizes.mel_bands,
+        list(sizes.reference_filters),
+        sizes.reference_kernel,
+        sizes.reference_strides,
+        sizes.reference_padding,
+        sizes.reference_hidden,
+        sizes.mask_reference_padding,
+        sizes.reference_pooling,
+        sizes.reference_input,
+        sizes.reference_dropout,
+    )
 
 
 def count_parameters(model: nn.Module) -> int:

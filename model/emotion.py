@@ -150,7 +150,7 @@ class EmotionEncoder(nn.Module):
     Where the model knows `intensities`, an embedding of the intensity is added, chosen in the same way.
     """
 
-    def __init__(self, reference_encoder: ReferenceEncoder, tokens: EmotionTokens, intensities: int = 0) -> None:
+    def __init__(self, reference_encoder: nn.Module, tokens: EmotionTokens, intensities: int = 0) -> None:
         super().__init__()
         self.reference_encoder = reference_encoder
         self.tokens = tokens

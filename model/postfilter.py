@@ -11,11 +11,11 @@ synthesis only.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model.cosines import cosines
 
 WINDOW = 64  # frames over which modulations are compared: 0.74 s
 REACH = WINDOW // 2 - 1  # frames on either side that the filter looks at
@@ -123,14 +123,6 @@ def effects(values: Tensor, manner: Tensor) -> Tensor:
 def _products(left: Tensor, right: Tensor) -> Tensor:
     """[B, X], [B, Y] -> [B, X * Y]."""
     return (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)
-
-
-def cosines(bands: int) -> Tensor:
-    """The orthonormal discrete cosine transform as a matrix [bands, coefficients]."""
-    place = (torch.arange(bands, dtype=torch.float64)[:, None] + 0.5) / bands
-    matrix = torch.cos(math.pi * place * torch.arange(bands)) * math.sqrt(2 / bands)
-    matrix[:, 0] /= math.sqrt(2)
-    return matrix.float()
 
 
 def centred(x: Tensor, valid: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from tests.processes import ENVIRONMENT, command
 LEAVES = {"config", "text", "audio", "hifigan", "melgan", "deepspeaker"}
 SCRIPTS = {
     "download", "prepare_align", "align", "preprocess", "train", "synthesize", "evaluate", "make_sample_corpus", "demo",
-    "pipeline", "export", "benchmark", "train_vocoder", "fit_postfilter", "doctor",
+    "pipeline", "export", "benchmark", "train_vocoder", "fit_postfilter", "fit_emotion_encoder", "doctor",
 }  # fmt: skip
 MODULES = {"dataset", "acoustic", "vocoder", "vocoder_weights", "learned_alignment", "errors"}
 # A package may import these of ours, itself and `errors` aside. Scripts may import everything but scripts.

@@ -110,6 +110,7 @@ def test_defaults_are_what_published_checkpoints_have():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("model.emotion_token_layer.ref_enc_type=network", "ref_enc_type"),
         ("model.emotion_token_layer.pooling=last", "pooling"),
         ("model.emotion_token_layer.normalise_input=speaker", "normalise_input"),
         ("model.emotion_token_layer.ref_enc_dropout=1.0", "ref_enc_dropout"),

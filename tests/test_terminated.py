@@ -41,6 +41,10 @@ def fit_postfilter(root, output):
     return ["fit_postfilter.py", *trained(root)]
 
 
+def fit_emotion_encoder(root, output):
+    return ["fit_emotion_encoder.py", *trained(root), "--steps", "300"]
+
+
 def assert_terminated(script: Script, code: int, *folders: Path) -> None:
     """In order, with one line; or at once, where it came before or after everything."""
     if code == -signal.SIGTERM:
@@ -61,7 +65,7 @@ CASES = [
     *(
         pytest.param(make, moment, seed, to_all, marks=pytest.mark.slow,
                      id=f"{make.__name__}-{moment.__name__}-{seed}-{'all' if to_all else 'alone'}")
-        for make in (*scripts.SCRIPTS, evaluate, export, fit_postfilter)
+        for make in (*scripts.SCRIPTS, evaluate, export, fit_postfilter, fit_emotion_encoder)
         for moment, seed in ((at_random, 1), (at_random, 2), (at_work, 3))
         for to_all in (False, True)
         if moment is at_random or make in scripts.SCRIPTS  # the others write at their very end

@@ -465,7 +465,7 @@ def test_checkpoints_older_than_an_option_go_on(data, tmp_path):
     assert_ok(run_script("train.py", *train_arguments(data, output, *settings, "train.step.total_step=2")))
     path = output / "ckpt" / "2.pth.tar"
     content = torch.load(path, weights_only=True)
-    for option in ("pooling", "normalise_input", "ref_enc_dropout"):
+    for option in ("ref_enc_type", "pooling", "normalise_input", "ref_enc_dropout"):
         del content["config"]["model"]["emotion_token_layer"][option]
     del content["config"]["train"]["emotion"]["augment"]
     torch.save(content, path)

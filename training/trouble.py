@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from errors import UserError
+from model.functionals import RunningStandardisation
+from model.masked_norm import MaskedBatchNormReLU
 
 NAMED = 4  # utterances in a warning
 
@@ -70,10 +72,10 @@ def update_scale(scaler: torch.amp.GradScaler, bad: Tensor) -> None:
 
 
 class Statistics:
-    """Running statistics of batch normalisation, which the forward pass has changed before the loss is known."""
+    """Running statistics of the model's inputs, which the forward pass has changed before the loss is known."""
 
     def __init__(self, module: nn.Module) -> None:
-        norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+        norms = [each for each in module.modules() if isinstance(each, (MaskedBatchNormReLU, RunningStandardisation))]
         self._buffers = [buffer for norm in norms for buffer in norm.buffers()]
         self._kept: list[Tensor] = []
 
