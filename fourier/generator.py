@@ -14,6 +14,9 @@ from fourier.pitch import PitchPredictor, decode
 
 SMALLEST, LARGEST = -12.0, 7.0  # natural logarithms of magnitudes that a filter may reach
 STEEPEST = 3.0  # natural logarithm of the largest factor of one correction
+# What a correction overdoes: overlapping frames undo a part of it, most of all where a quiet one lies beside a loud one
+RAISED, LOWERED = 1.1, 1.65
+MOMENTUM = 0.5  # of the last correction that the next one goes on with, as Perraudin et al. (2013) speed up Griffin-Lim
 
 
 class Generator(nn.Module):
@@ -26,7 +29,8 @@ class Generator(nn.Module):
     4. spectrum = pulses * filter + noise * filter, inverse Fourier transform, overlap-add.
     5. `corrections` times: where the mel spectrogram of that waveform differs from the wanted one, its spectrum is
        scaled by the quotient, and transformed back. Overlapping frames make a waveform's spectrum differ from what was
-       asked of it; phases stay as they are, unlike in Griffin and Lim's algorithm.
+       asked of it; phases stay as they are, unlike in Griffin and Lim's algorithm. Each goes on in the direction of
+       the last: eight do what sixteen would without.
 
     Explicit pulses keep their phase over any number of frames, which a convolutional network alone cannot: it loses the
     voicing of low voices.
@@ -97,8 +101,11 @@ class Generator(nn.Module):
         mel = seen[:, : a.num_mels].transpose(1, 2).float()
         # of a frequency: the mean over the bands that it is in; nothing where it is in none
         shares = self.basis / self.basis.sum(0).clamp(min=1e-9)
+        last = None
         for _ in range(a.corrections if corrections is None else corrections):
-            wav = self._corrected(wav, mel, shares, evened)
+            corrected = self._corrected(wav, mel, shares, evened)
+            wav = corrected if last is None else torch.lerp(last, corrected, 1.0 + MOMENTUM)
+            last = corrected
         return wav
 
     def _corrected(self, wav: Tensor, mel: Tensor, shares: Tensor, evened: Tensor) -> Tensor:
@@ -107,7 +114,9 @@ class Generator(nn.Module):
         # real and imaginary parts as numbers: products and magnitudes of complex ones are several times as slow
         parts = torch.view_as_real(spectrum(wav, a.n_fft, a.hop_size, self.window))  # (B, T, bins, 2)
         own = torch.log(((parts.square().sum(3) + 1e-12).sqrt() @ self.basis.T).clamp(min=LOG_FLOOR))
-        gain = torch.exp((mel - own).clamp(-STEEPEST, STEEPEST) @ shares)
+        missing = mel - own
+        missing = torch.where(missing > 0, RAISED, LOWERED) * missing
+        gain = torch.exp(missing.clamp(-STEEPEST, STEEPEST) @ shares)
         return self._waveform(torch.view_as_complex(parts * gain.unsqueeze(3)), evened)
 
     def _filters(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
