@@ -75,6 +75,6 @@ class Architecture:
 
 
 VERSIONS = {
-    "fourier": Architecture(corrections=8),
+    "fourier": Architecture(corrections=6),
     "fourier_tiny": Architecture(channels=32, layers=1, pitch_channels=16, pitch_layers=1, corrections=1),
 }

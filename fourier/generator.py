@@ -30,7 +30,7 @@ class Generator(nn.Module):
     5. `corrections` times: where the mel spectrogram of that waveform differs from the wanted one, its spectrum is
        scaled by the quotient, and transformed back. Overlapping frames make a waveform's spectrum differ from what was
        asked of it; phases stay as they are, unlike in Griffin and Lim's algorithm. Each goes on in the direction of
-       the last: eight do what sixteen would without.
+       the last: six do what sixteen would without.
 
     Explicit pulses keep their phase over any number of frames, which a convolutional network alone cannot: it loses the
     voicing of low voices.
