@@ -138,10 +138,10 @@ class EmotionEncoderFit:
             optimizer.step()
             advance(1)
         with torch.no_grad():
-            emotion.tokens.query.weight *= DECISIVENESS
+            emotion.tokens.query.weight.mul_(DECISIVENESS)
             if emotion.intensities is not None:
                 for parameter in emotion.intensity.parameters():
-                    parameter *= DECISIVENESS
+                    parameter.mul_(DECISIVENESS)
         return model.eval()
 
     @torch.inference_mode()
