@@ -53,6 +53,13 @@ def build_parser() -> Parser:
         default="dio",
         help="how pitch is found; harvest is surer of what is voiced, and ten times slower (default dio)",
     )
+    parser.add_argument(
+        "--judges",
+        nargs="+",
+        choices=["whisper", "emotion2vec", "utmos"],
+        default=[],
+        help="also ask these, if installed; they fetch weights of their own",
+    )
     parser.add_argument("--save_audio", action="store_true", help="write what every system says to audio/")
     parser.add_argument(
         "--jobs",
@@ -108,6 +115,7 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
     from evaluation.comparison import Inputs, compare_systems
     from evaluation.corpus import Place
     from evaluation.measure import usable
+    from evaluation.outside_judges import JUDGES
     from evaluation.systems import Systems, stratified
     from preprocessor.facts import read_facts
     from utils.metadata import read_metadata, read_sexes
@@ -121,6 +129,7 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
         reason = f"{raw} holds no recording of {features / args.split}.txt; run prepare_align.py to compare"
         print(f"only losses: {reason}")
         return {"comparison": None, "not_compared": reason}
+    outside = [JUDGES[name](str(device)) for name in dict.fromkeys(args.judges)]
     places = {entry.key: index for index, entry in enumerate(dataset.entries)}
     chosen = stratified(with_recording, args.limit or len(with_recording))
     train = read_metadata(features / "train.txt")
@@ -139,6 +148,7 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
         sexes=read_sexes(features / "speaker-info.txt"),
         jobs=args.jobs,
         audio=folder / "audio" if args.save_audio else None,
+        outside=outside,
     )
     with progress_bars() as progress:
         compared = compare_systems(inputs, progress)

@@ -15,7 +15,8 @@ from evaluation import emotion_judge, similarity, words
 from evaluation.corpus import Corpus, Place, learn
 from evaluation.emotion_judge import EmotionJudge
 from evaluation.measure import PRELOAD, Row, Task, Tools, measure
-from evaluation.metrics import PITCH_BANDS
+from evaluation.metrics import PITCH_BANDS, Values
+from evaluation.outside_judges import OutsideJudge
 from evaluation.recordings import Recording, read_recording
 from evaluation.similarity import Voices
 from evaluation.summary import summarise
@@ -41,6 +42,7 @@ class Inputs:
     sexes: Mapping[str, str]
     jobs: int
     audio: Path | None  # where the waveforms go; None: nowhere
+    outside: Sequence[OutsideJudge] = ()
 
 
 def available(entries: Sequence[Entry]) -> tuple[Tools, list[str]]:
@@ -74,8 +76,9 @@ def compare_systems(inputs: Inputs, progress: Callable[[str, int], Any]) -> dict
     corpus = learn(inputs.everything, place, tools, inputs.jobs, progress("recordings", len(inputs.everything)))
     advance = progress("systems", len(recordings))
     rows: list[Row] = []
-    for part in ordered_map(measure, _tasks(inputs, recordings, tools), inputs.jobs, PRELOAD):
-        rows += part
+    said: dict[tuple[str, tuple[str, str]], Values] = {}  # by outside judges, of a system's utterance
+    for part in ordered_map(measure, _tasks(inputs, recordings, tools, said), inputs.jobs, PRELOAD):
+        rows += [replace(row, values=row.values | said.pop((row.system, row.entry.key), {})) for row in part]
         advance(1)
     judge = _judge(corpus, notes)
     voices = None
@@ -106,9 +109,19 @@ def _read(inputs: Inputs) -> tuple[list[tuple[int, Recording]], dict[str, str]]:
     return recordings, left_out
 
 
-def _tasks(inputs: Inputs, recordings: Sequence[tuple[int, Recording]], tools: Tools) -> Iterator[Task]:
+def _tasks(
+    inputs: Inputs,
+    recordings: Sequence[tuple[int, Recording]],
+    tools: Tools,
+    said: dict[tuple[str, tuple[str, str]], Values],
+) -> Iterator[Task]:
+    """For the workers. Outside judges hold models of their own and are asked here; `said` takes what they say."""
     for recording, spoken in inputs.systems.speak(recordings):
         entry = recording.entry
+        for judge in inputs.outside:
+            for system, each in spoken.items():
+                found = judge.judge(each.wav, inputs.place.front.sampling_rate, entry)
+                said.setdefault((system, entry.key), {}).update(found)
         if inputs.audio is not None:
             for system, each in spoken.items():
                 save(inputs.audio / system / f"{entry.name}.wav", each.wav, inputs.place.front.sampling_rate)

@@ -46,6 +46,9 @@ METRICS: dict[str, Metric] = {
     "speaker_right": Metric("speaker found", "", 3, "share whose nearest speaker by that is the right one"),
     "emotion_right": Metric("emotion accuracy", "", 3, "by a judge that never heard the speaker"),
     "word_accuracy": Metric("word accuracy", "", 3, "1 less word errors by words spoken"),
+    "whisper_words": Metric("words (Whisper)", "", 3, "1 less word errors by words spoken"),
+    "emotion2vec_right": Metric("emotion (emotion2vec)", "", 3, "share named rightly of those that it has a word for"),
+    "utmos": Metric("naturalness (UTMOS)", "", 2, "mean opinion score as predicted, 1 to 5"),
 }  # fmt: skip
 
 

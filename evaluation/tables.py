@@ -12,6 +12,7 @@ BLOCKS = (
     ("mcd", "f0_rmse", "f0_correlation", "voicing_error", "voiced_kept", "energy_correlation"),
     ("duration_error", "rate", "level", "variance_ratio", "similarity", "speaker_right"),
     ("emotion_right", "word_accuracy"),
+    ("emotion2vec_right", "whisper_words", "utmos"),
 )
 BY_GROUP = {  # the report shows these; report.json has all of them for every group
     "emotion": ("mcd", "f0_rmse", "f0_correlation", "voiced_kept", "rate", "emotion_right", "word_accuracy"),

@@ -20,10 +20,12 @@ def with_overrides(overrides: list[str]) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
-def run_script(script: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess:
+def run_script(script: str, *arguments: object, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess:
+    """`variables` of the environment are set beside the usual ones."""
     return subprocess.run(
-        command(script, *arguments), capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT, check=False
-    )
+        command(script, *arguments), capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT | variables,
+        check=False,
+    )  # fmt: skip
 
 
 def assert_refused(result: subprocess.CompletedProcess, *patterns: str) -> None:

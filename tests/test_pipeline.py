@@ -12,8 +12,9 @@ import pytest
 import soundfile
 import torch
 
+from tests.outside_packages import install
 from tests.paths import real_data
-from tests.processes import ENVIRONMENT, assert_ok, command, run_script, with_overrides
+from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, with_overrides
 from tests.sample import sample_corpus
 from tests.test_train import same_state, scalars
 from tests.tiny import make_tiny_dataset, tiny_overrides
@@ -54,7 +55,11 @@ def test_recordings_to_speech(tmp_path):
 def check_evaluation(flags, folder) -> None:
     """Every system is there, copies are nearer to the recordings than a model that has seen 30 steps."""
     arguments = ("evaluate.py", *flags, "--restore_step", "30", "--output", folder)
-    assert_ok(run_script(*arguments, "--save_audio", "--griffin_lim", "--limit", "3", "--jobs", "2"))
+    judges = ("--judges", "whisper", "emotion2vec", "utmos")
+    assert_refused(run_script(*arguments, *judges), "not installed: pip install")
+    packages = install(folder.parent / "packages")
+    comparing = (*judges, "--save_audio", "--griffin_lim", "--limit", "3", "--jobs", "2")
+    assert_ok(run_script(*arguments, *comparing, PYTHONPATH=str(packages)))
     report = json.loads((folder / "report.json").read_text())
     systems = report["comparison"]["systems"]
     speaking = {"true_durations", "predicted", "soft_own", "soft_other"}
@@ -66,7 +71,10 @@ def check_evaluation(flags, folder) -> None:
     assert mcd["real"][:3] == [0.0, 0.0, 0.0]
     assert mcd["copy"][2] < min(mcd[name][0] for name in speaking)
     assert systems["copy"]["overall"]["duration_error"][0] == 0.0 < systems["predicted"]["overall"]["duration_error"][0]
+    for metric in ("whisper_words", "utmos"):
+        assert all(system["overall"][metric][3] == 3 for system in systems.values())
     text = (folder / "report.md").read_text()
+    assert "naturalness (UTMOS)" in text
     assert "## By emotion" in text and "| griffin_lim |" in text
     assert {path.name for path in folder.glob("*.png")} >= {
         "confusion.png",
