@@ -210,7 +210,7 @@ def test_losses_are_means_over_real_frames_and_can_be_learned(data):
         assert mean == pytest.approx((frames[0] * first + frames[1] * second) / sum(frames), rel=1e-4), name
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     model.train()
-    for _ in range(40):
+    for _ in range(160):
         _, now = losses(0, 3, 9)
         optimizer.zero_grad()
         now.total.backward()
@@ -218,7 +218,7 @@ def test_losses_are_means_over_real_frames_and_can_be_learned(data):
     model.eval()
     _, after = losses(0, 3, 9)
     assert float(after.pitch.detach()) < 0.5 * float(both.pitch.detach())
-    assert float(after.voicing.detach()) < 0.9 * float(both.voicing.detach())
+    assert float(after.voicing.detach()) < 0.5 * float(both.voicing.detach())
 
 
 # --------------------------------------------------------------------------------------------------------- processes

@@ -204,7 +204,7 @@ def cut(path):
 
 
 NAME = "duration_predictor.output.weight"
-COUNT = "emotion.reference_encoder.norms.0.num_batches_tracked"
+COUNT = "emotion.reference_encoder.standardise.batches"
 DAMAGES = {
     "acoustic.safetensors is truncated": lambda folder: cut(folder / ACOUSTIC),
     "acoustic.safetensors is truncated, or no": lambda folder: (folder / ACOUSTIC).write_bytes(b""),

@@ -152,7 +152,7 @@ def test_the_running_mean_of_weights_is_what_is_validated_and_spoken(data, tmp_p
     assert content["running"].keys() == content["model"].keys()
     name = "decoder.mel_projections.0.weight"
     assert not torch.equal(content["running"][name], content["model"][name])
-    statistics = [key for key in content["model"] if key.endswith("running_mean")]  # of BatchNorm: no mean of means
+    statistics = [key for key in content["model"] if ".standardise." in key]  # no mean of means
     assert statistics and all(torch.equal(content["running"][key], content["model"][key]) for key in statistics)
     overrides = [argument for argument in arguments if "=" in argument]
     spoken = load_model(load_config("Sample", overrides), 6, torch.device("cpu")).model.state_dict()
@@ -242,8 +242,7 @@ def gradients(trainer, batches):
             )
         }
     )
-    for norm in trainer.state.model.emotion.reference_encoder.norms:
-        norm.eval()
+    trainer.state.model.emotion.reference_encoder.standardise.eval()
     before = {name: value.clone() for name, value in trainer.state.model.named_parameters()}
     trainer.state.optimizer = torch.optim.SGD(trainer.state.model.parameters(), lr=1.0)
     trainer.train_step(batches)
@@ -351,7 +350,7 @@ def test_labels_of_labelled_utterances_are_read(data, tmp_path):
 def test_soft_token_rate_one_trains_everything_through_the_reference(data, tmp_path):
     trainer = in_process_trainer(data, tmp_path, "train.emotion.soft_token_rate=1.0", "train.loss.alpha=0.0")
     trainer.state.optimizer = torch.optim.SGD(trainer.state.model.parameters(), lr=1.0)
-    first = trainer.state.model.emotion.reference_encoder.convs[0].weight
+    first = trainer.state.model.emotion.reference_encoder.output.weight
     before = first.detach().clone()
     trainer.train_step([next(iter(trainer.loader))])
     assert not torch.equal(before, first)
