@@ -72,6 +72,7 @@ def test_no_textgrid_is_needed_and_the_losses_of_alignment_fall(trained):
         assert min(scalars(output, split, "loss/binarisation").values()) >= 0
 
 
+@pytest.mark.slow
 def test_its_model_speaks_and_is_evaluated(trained):
     folder, flags = trained
     single = ["--restore_step", "latest", "--mode", "single", "--speaker_id", "Actor_02", "--emotion_id", "angry"]
@@ -92,6 +93,7 @@ def test_its_model_speaks_and_is_evaluated(trained):
     assert report["losses"]["alignment"] > 0 and report["overall"]["phone_error_ms"] > 0
 
 
+@pytest.mark.slow
 def test_what_it_learned_becomes_textgrids_that_others_can_train_on(trained):
     folder, flags = trained
     grids = folder / "preprocessed" / "TextGrid"

@@ -42,7 +42,12 @@ MODULES = {
 MAY_PICKLE = {"preprocessor/cluster.py"}
 MAY_RUN = {"benchmarks/calibration.py"}  # a script of the project's own, by its name
 # modules by names that are written down in the same file
-MAY_IMPORT_BY_NAME = {"preprocessor/corpus.py", "text/languages.py", "benchmarks/jobs.py"}
+MAY_IMPORT_BY_NAME = {
+    "preprocessor/corpus.py",
+    "text/languages.py",
+    "benchmarks/jobs.py",
+    "evaluation/outside_judges.py",
+}
 
 
 def dotted(node: ast.expr) -> str:
