@@ -3,6 +3,8 @@ what it left. Training is in test_signals.py."""
 
 import filecmp
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,3 +143,25 @@ def test_what_runs_other_scripts_passes_it_on(tmp_path):
     assert script.until(lambda: (tmp_path / "begun").exists())
     script.send(signal.SIGTERM)
     assert_terminated(script, script.end(PATIENCE), tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("error", [TypeError, ImportError, RuntimeError, ValueError])
+def test_what_a_library_makes_of_a_signal_is_still_the_signal(number, error):
+    """Torch, being imported, once made `TypeError: expected a message argument` of SIGTERM."""
+    text = f"""
+import os, time
+from utils.cli import run
+
+def main(argv):
+    try:
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(10)
+    except BaseException:
+        raise {error.__name__}("expected a message argument")
+
+run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+    assert (done.returncode, done.stderr) == (128 + number, f"{said}\n")

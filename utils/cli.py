@@ -206,3 +206,7 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
+    except Exception:
+        if asked.number:  # as above: torch's own modules make a TypeError of it
+            asked.leave()
+        raise
