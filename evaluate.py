@@ -17,7 +17,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.cli import Parser, add_config_flags, available_cpus, positive_int, progress_interval, restore_step, run
+from utils.cli import (
+    Parser,
+    add_checkpoint_flag,
+    add_config_flags,
+    add_device_flag,
+    available_cpus,
+    positive_int,
+    progress_interval,
+    run,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +43,7 @@ def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
     add_config_flags(parser)
-    parser.add_argument(
-        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
-    )
+    add_checkpoint_flag(parser)
     parser.add_argument("--split", choices=["val", "train"], default="val", help="which utterances (default val)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: output/eval/<DATASET>/<step>/<split>")
     parser.add_argument("--losses_only", action="store_true", help="no comparison with recordings")
@@ -68,7 +75,7 @@ def build_parser() -> Parser:
         metavar="N",
         help="processes that measure (default: all %(default)s)",
     )
-    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
+    add_device_flag(parser)
     return parser
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from utils.cli import Parser, add_config_flags, restore_step, run
+from utils.cli import Parser, add_checkpoint_flag, add_config_flags, run
 
 if TYPE_CHECKING:
     from config import Config
@@ -28,9 +28,7 @@ def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
     add_config_flags(parser)
-    parser.add_argument(
-        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
-    )
+    add_checkpoint_flag(parser)
     parser.add_argument(
         "--vocoder", type=Path, metavar="FILE", help="a generator's checkpoint, its architecture's JSON beside it"
     )

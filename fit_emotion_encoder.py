@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
+from utils.cli import Parser, add_checkpoint_flag, add_config_flags, add_device_flag, positive_int, run
 
 STEPS = 3000
 
@@ -20,9 +20,7 @@ def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
     add_config_flags(parser)
-    parser.add_argument(
-        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
-    )
+    add_checkpoint_flag(parser)
     parser.add_argument("--steps", type=positive_int, default=STEPS, help=f"batches to learn from (default {STEPS})")
     parser.add_argument(
         "--cross_validate",
@@ -30,7 +28,7 @@ def build_parser() -> Parser:
         metavar="PARTS",
         help="leave every PARTS-th speaker out in turn, tell how well those are heard, write nothing",
     )
-    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
+    add_device_flag(parser)
     return parser
 
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from utils.cli import Parser, add_config_flags, restore_step, run
+from utils.cli import Parser, add_checkpoint_flag, add_config_flags, add_device_flag, run
 
 
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(__doc__)
     add_config_flags(parser)
-    parser.add_argument(
-        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
-    )
-    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
+    add_checkpoint_flag(parser)
+    add_device_flag(parser)
     return parser
 
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from errors import UserError
 from synthesis.manner import add_manner_flags, intensity_number, number_within, wanted_prosody
-from utils.cli import Parser, add_config_flags, positive_int, restore_step, run
+from utils.cli import Parser, add_config_flags, add_device_flag, positive_int, restore_step, run
 
 if TYPE_CHECKING:
     from config import Config
@@ -99,7 +99,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="cores to compute on (default: PyTorch's choice)"
     )
-    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
+    add_device_flag(parser)
     return parser
 
 

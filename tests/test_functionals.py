@@ -183,3 +183,15 @@ def test_nothing_to_learn_from_is_said(trained, tmp_path):
         path.rename(path.with_name(path.name.replace(f"-{kind}-", f"-{kind}-none-")))
     with pytest.raises(UserError, match=r"train\.txt names no emotion"):
         fit(root, trained)
+
+
+def test_labels_withheld_in_training_stay_withheld(trained):
+    """`train.semi_supervised` is the checkpoint's own."""
+    path = checkpoint_path(trained / "ckpt", 4)
+    content = torch.load(path, weights_only=True)
+    content["config"]["train"]["semi_supervised"]["unlabelled_speakers"] = ["Actor_02"]
+    torch.save(content, checkpoint_path(trained / "ckpt", 5))
+    withheld = fit(trained / "data", trained, step=5).train_set.unlabelled
+    assert {speaker for speaker, _ in withheld} == {"Actor_02"} and len(withheld) == 12
+    assert not fit(trained / "data", trained).train_set.unlabelled
+    checkpoint_path(trained / "ckpt", 5).unlink()

@@ -1,11 +1,13 @@
 """Judges of other packages, with strict stand-ins in their place."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from errors import UserError
+from evaluate import build_parser
 from evaluation.outside_judges import JUDGES
 from tests.outside_packages import PACKAGES, install
 from utils.metadata import Entry
@@ -52,6 +54,8 @@ def test_a_score_is_of_the_waveform_at_16_kilohertz(installed):
 
 @pytest.mark.parametrize("name", list(JUDGES))
 def test_what_is_not_installed_is_said_with_the_command(name):
+    if find_spec(JUDGES[name].package):
+        pytest.skip(f"{JUDGES[name].package} is installed")
     with pytest.raises(UserError, match="is not installed: pip install"):
         JUDGES[name]("cpu")
 
@@ -69,3 +73,8 @@ def test_anothers_faults_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Utmos failed at Actor_01/disgust-normal-01-01-Actor_01 \(RuntimeError: too"):
         JUDGES["utmos"]("cpu").judge(WAV, 22050, DISGUST)
     forget()
+
+
+def test_the_script_knows_them_all():
+    (action,) = (each for each in build_parser()._actions if each.dest == "judges")
+    assert action.choices == list(JUDGES)

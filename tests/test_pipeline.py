@@ -14,7 +14,7 @@ import torch
 
 from tests.outside_packages import install
 from tests.paths import real_data
-from tests.processes import ENVIRONMENT, assert_ok, assert_refused, command, run_script, with_overrides
+from tests.processes import ENVIRONMENT, assert_ok, command, run_script, with_overrides
 from tests.sample import sample_corpus
 from tests.test_train import same_state, scalars
 from tests.tiny import make_tiny_dataset, tiny_overrides
@@ -56,7 +56,6 @@ def check_evaluation(flags, folder) -> None:
     """Every system is there, copies are nearer to the recordings than a model that has seen 30 steps."""
     arguments = ("evaluate.py", *flags, "--restore_step", "30", "--output", folder)
     judges = ("--judges", "whisper", "emotion2vec", "utmos")
-    assert_refused(run_script(*arguments, *judges), "not installed: pip install")
     packages = install(folder.parent / "packages")
     comparing = (*arguments, *judges, "--griffin_lim", "--limit", "3")
     assert_ok(run_script(*comparing, "--save_audio", "--jobs", "2", PYTHONPATH=str(packages)))

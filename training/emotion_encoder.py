@@ -14,13 +14,14 @@ from torch import Tensor
 
 from acoustic import LoadedModel, load_model, mel_centres, new_model
 from config import Config, from_dict
-from dataset import UNLABELLED, UtteranceDataset, collate, open_dataset
+from dataset import UNLABELLED, UtteranceDataset, choose_unlabelled, collate, open_dataset
 from errors import UserError
 from model import AcousticModel
 from model.emotion import EmotionEncoder
 from training.reference_augmentation import ReferenceAugmenter
 from training.sampler import LengthBucketSampler
 from utils.checkpoint import read_checkpoint, write_checkpoint
+from utils.metadata import read_metadata
 
 FITTED = ("emotion.reference_encoder.", "emotion.tokens.query.", "emotion.intensity.")
 BATCH = 32
@@ -49,8 +50,9 @@ class EmotionEncoderFit:
     """A trained model beside the data it was trained on.
 
     Its encoder is made anew as `config.model.emotion_token_layer` says, which may be another kind than the model had,
-    and trained by the labels of `train.txt`, its inputs changed as `config.train.emotion.augment` says. Raises
-    UserError where there is no such checkpoint, or where the data does not belong to it.
+    and trained by the labels of `train.txt` that training was allowed to see, its inputs changed as
+    `config.train.emotion.augment` says. Raises UserError where there is no such checkpoint, or where the data does not
+    belong to it.
     """
 
     def __init__(self, config: Config, step: int | str, device: torch.device) -> None:
@@ -60,10 +62,14 @@ class EmotionEncoderFit:
             raise UserError(f"{self.loaded.path} is a published checkpoint; an emotion encoder needs one of train.py")
         self.device = device
         self.config = _with_encoder(self.loaded.config, config)
-        self.train_set = open_dataset(self.loaded.config, "train.txt", self.loaded.ids)
+        entries = read_metadata(Path(config.preprocess.path.preprocessed_path) / "train.txt")
+        withheld = choose_unlabelled(entries, self.loaded.config, self.loaded.ids)
+        self.train_set = open_dataset(self.loaded.config, "train.txt", self.loaded.ids, withheld)
         self.val_set = open_dataset(self.loaded.config, "val.txt", self.loaded.ids)
-        if not any(emotion != UNLABELLED for emotion in self.train_set.emotions):
-            raise UserError(f"{self.train_set.root / 'train.txt'} names no emotion; there is nothing to learn from")
+        if len(self.train_set.unlabelled) == len(self.train_set):
+            raise UserError(
+                f"{self.train_set.root / 'train.txt'} names no emotion that may be used; there is nothing to learn from"
+            )
 
     def write(self, steps: int, advance: Callable[[int], object]) -> tuple[Path, Heard]:
         """Train for `steps` batches and rewrite the checkpoint; how well it hears `val.txt`. `advance` is called with
@@ -110,8 +116,7 @@ class EmotionEncoderFit:
     def _train(self, rows: Sequence[int], steps: int, advance: Callable[[int], object]) -> AcousticModel:
         torch.manual_seed(self.config.train.seed)
         model = new_model(self.config, self.loaded.ids)
-        kept = _without(self.loaded.model.state_dict())
-        model.load_state_dict(model.state_dict() | {name: kept[name] for name in kept if name in model.state_dict()})
+        model.load_state_dict(model.state_dict() | _without(self.loaded.model.state_dict()))
         model.to(self.device).eval().requires_grad_(False)
         emotion = model.emotion
         parameters = [value for name, value in model.named_parameters() if name.startswith(FITTED)]

@@ -52,6 +52,18 @@ def add_config_flags(parser: argparse.ArgumentParser, default: str | None = None
     )
 
 
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+    """`--restore_step STEP`, which checkpoint to take; required."""
+    parser.add_argument(
+        "--restore_step", required=True, type=restore_step, metavar="STEP", help='checkpoint, or "latest"'
+    )
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """`--device` of a script that uses one."""
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
+
+
 def add_training_flags(parser: argparse.ArgumentParser, amp_key: str) -> None:
     """Precision, start and devices of a run; `amp_key` is the configuration value that chooses the half precision."""
     parser.add_argument("--use_amp", action="store_true", help=f"automatic mixed precision ({amp_key})")
