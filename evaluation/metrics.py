@@ -15,6 +15,7 @@ from evaluation.world import Analysis, Array
 # assessment". With cosine series of the natural-log magnitude it is the root mean square, over the mel scale, of the
 # difference of the two envelopes in dB.
 MCD_SCALE = 10.0 * np.sqrt(2.0) / np.log(10.0)
+GROSS = 0.2  # of the true pitch: farther off is a wrong pitch, in "F0 frame error" (Chu and Alwan 2009)
 LEAST_FRAMES = 10  # that a correlation is computed from: 50 ms
 Values = dict[str, float | None]
 
@@ -35,6 +36,7 @@ METRICS: dict[str, Metric] = {
     "f0_correlation": Metric("log-F0 corr.", "", 3, "Pearson, same frames"),
     "f0_shift": Metric("F0 shift", "cents", 0, "mean of log F0 less the recording's, same frames"),
     "voicing_error": Metric("voicing error", "", 3, "share of the path's frames voiced in one and not in the other"),
+    "f0_frame_error": Metric("F0 frame error", "", 3, "voicing errors and, of frames both voice, pitches 20% off"),
     "voiced_kept": Metric("voiced kept", "", 3, "share of the recording's voiced frames that are voiced"),
     "energy_correlation": Metric("energy corr.", "", 3, "Pearson of the level in dB along the path; level-independent"),
     "level": Metric("level", "dB", 1, "root mean square less the recording's; level-dependent"),
@@ -88,8 +90,10 @@ def _pitch(real: Analysis, other: Analysis, ours: npt.NDArray[np.int64], theirs:
     first, second = real.f0[np.minimum(ours, frames - 1)], other.f0[np.minimum(theirs, len(other.f0) - 1)]
     voiced = first > 0
     both = voiced & (second > 0)
+    gross = both & (np.abs(second - first) > GROSS * first)
     values: Values = {
         "voicing_error": float(np.mean(voiced != (second > 0))),
+        "f0_frame_error": float(np.mean((voiced != (second > 0)) | gross)),
         "voiced_kept": float(both.sum() / voiced.sum()) if voiced.any() else None,
         "f0_rmse": None,
         "f0_shift": None,

@@ -9,7 +9,7 @@ from evaluation.metrics import METRICS, PROSODY
 from evaluation.summary import GROUPS, in_order
 
 BLOCKS = (
-    ("mcd", "f0_rmse", "f0_correlation", "voicing_error", "voiced_kept", "energy_correlation"),
+    ("mcd", "f0_rmse", "f0_correlation", "voicing_error", "f0_frame_error", "voiced_kept", "energy_correlation"),
     ("duration_error", "rate", "level", "variance_ratio", "similarity", "speaker_right"),
     ("emotion_right", "word_accuracy"),
     ("emotion2vec_right", "whisper_words", "utmos"),
@@ -19,14 +19,15 @@ BY_GROUP = {  # the report shows these; report.json has all of them for every gr
     "speaker": ("mcd", "similarity", "emotion_right"),
     "intensity": ("mcd", "f0_correlation", "variance_ratio", "emotion_right", "word_accuracy"),
     "sex": ("voiced_kept", "voicing_error", "f0_rmse", "similarity", "emotion_right", "word_accuracy"),
-    "pitch": ("voiced_kept", "voicing_error", "f0_rmse"),
+    "pitch": ("voiced_kept", "voicing_error", "f0_frame_error", "f0_rmse"),
 }  # fmt: skip
 METHOD = """\
 Every number is a mean over utterances with its 95% bootstrap interval (utterances drawn with replacement, 1,000 times;
 it says nothing about other speakers or sentences). Waveforms are the recordings' parts that the mel spectrograms cover,
 and what the systems make of them. MCD (Kubichek 1993): coefficients 1 to 24 of WORLD's envelopes (CheapTrick, 5 ms),
 cosine series over the mel scale up to 95% of the mel spectrograms' range, along the path of dynamic time warping on
-which pitch and energy are compared, too.
+which pitch and energy are compared, too. RMSE and correlation of F0 see only frames that both voice, and so spare a
+system that loses the difficult ones. The F0 frame error (Chu and Alwan 2009) counts those, too.
 Only the level itself and the judge of emotions, for whom loudness is part of an emotion, depend on the level.
 Similarity: cosine of the GE2E embedding to the mean of the speaker's other recordings. Emotion accuracy: support vector
 machines on mel, cepstra, pitch and level, normalised per speaker by real recordings, each trained on recordings of

@@ -46,7 +46,7 @@ class LightweightConv(nn.Module):
         """[B, T, C] -> [B, T, C]."""
         weight = torch.softmax(self.weight, dim=-1) if self.softmax else self.weight  # (heads, 1, K)
         weight = F.dropout(weight, self.dropout, self.training)
-        weight = weight.repeat_interleave(self.channels_per_head, dim=0)  # (C, 1, K)
+        weight = weight.expand(-1, self.channels_per_head, -1).reshape(-1, 1, weight.shape[2])  # (C, 1, K)
         symmetric = self.padding_left == self.padding_right
         if not symmetric:
             x = F.pad(x, (0, 0, self.padding_left, self.padding_right))

@@ -47,7 +47,7 @@ def spoken(parts, semitones=0.0, slower=1.0):
 def test_a_recording_and_itself(speech):
     real = analyse(speech, FRONT)
     values = compare(real, analyse(speech.copy(), FRONT))
-    none = ("mcd", "f0_rmse", "f0_shift", "voicing_error", "level")
+    none = ("mcd", "f0_rmse", "f0_shift", "voicing_error", "f0_frame_error", "level")
     assert {name: values[name] for name in none} == dict.fromkeys(none, 0.0)
     for name in ("f0_correlation", "energy_correlation", "voiced_kept", "variance_ratio"):
         assert values[name] == pytest.approx(1.0, abs=1e-9)
@@ -84,6 +84,24 @@ def test_three_semitones_more_move_the_pitch_alone(parts):
     assert values["voicing_error"] < 0.1 and abs(values["level"]) < 2.0  # WORLD's pulses come more often
     assert values["mcd"] < 3.5 and plain["mcd"] == 0.0  # another sentence: more than 5, see below
     assert prosody(after)["pitch"] - prosody(before)["pitch"] == pytest.approx(3.0, abs=0.5)
+
+
+def test_a_frame_is_wrong_when_its_pitch_is_a_fifth_off_or_its_voice_is_lost(parts, speech):
+    before = analyse(spoken(parts), FRONT)
+    voiced = voiced_share(before)
+    three, four = (compare(before, analyse(spoken(parts, semitones=n), FRONT)) for n in (3.0, 4.5))  # 19%, 30%
+    assert three["f0_frame_error"] - three["voicing_error"] < 0.1 * voiced
+    assert four["f0_frame_error"] - four["voicing_error"] > 0.8 * voiced
+    # a system that loses the voice of every other frame, and is right elsewhere: nothing but this sees it in pitch
+    real = analyse(speech, FRONT)
+    lossy = replace(real, f0=np.where(np.arange(len(real.f0)) % 2, real.f0, 0.0))
+    kept = compare(real, lossy)
+    assert kept["f0_rmse"] == 0.0 and kept["voiced_kept"] == pytest.approx(0.5, abs=0.02)
+    assert kept["f0_frame_error"] == kept["voicing_error"] == pytest.approx(voiced_share(real) / 2, rel=0.05)
+
+
+def voiced_share(analysis) -> float:
+    return float((analysis.f0 > 0).mean())
 
 
 def test_a_fifth_slower_moves_the_rate_alone(parts):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model import AcousticModel, LossCounts, ModelSizes, TrainingLoss, count_parameters, learning_rate
+from model.blocks import SpeakerConditionLayerNorm
 from model.duration import frames_from_log, regulate_length
 from model.emotion import ReferenceEncoder
 from model.lightweight_conv import LightweightConv
@@ -118,6 +119,18 @@ def test_masked_batch_norm_counts_rightly_in_half_precision(dtype):
     exact = x.mul(valid).sum((0, 2, 3)) / (valid.sum() * 3)
     norm(x.to(dtype), valid.to(dtype))
     assert torch.allclose(norm.running_mean / norm.momentum, exact, rtol=2e-3)
+
+
+def test_one_sentence_alone_is_normalised_as_among_others():
+    torch.manual_seed(0)
+    layer = SpeakerConditionLayerNorm(16, 8)
+    x, speaker = torch.randn(3, 20, 16), torch.randn(3, 8)
+    x[:, 15:] = 0.0  # padding
+    x[1, :5] = 2.0  # no deviation either
+    together = layer(x, speaker)
+    with torch.inference_mode():
+        for row in range(3):
+            torch.testing.assert_close(layer(x[row : row + 1], speaker[row : row + 1])[0], together[row])
 
 
 def test_reference_encoder_trains_the_same_with_more_padding():
