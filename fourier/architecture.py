@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-MAY_BE_ZERO = ("fmin", "corrections")
+MAY_BE_ZERO = ("fmin", "corrections", "low_iterations")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Architecture:
     fmin: float = 0.0  # Hz, of the mel filterbank
     fmax: float = 8000.0
     corrections: int = 0  # times that the speech's own mel spectrogram is compared with the wanted one and mended
+    low_iterations: int = 0  # of Griffin and Lim's algorithm at low frequencies
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,7 +59,9 @@ class Architecture:
     def from_json(cls, values: Mapping[str, Any]) -> Architecture:
         """From the object that `to_json` makes; keys that say something else are left aside. Raises ValueError."""
         known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        missing = {field.name for field in fields(cls)} - set(known) - {"corrections"}  # files without it had none
+        missing = (
+            {field.name for field in fields(cls)} - set(known) - {"corrections", "low_iterations"}
+        )  # files without had none
         if missing:
             raise ValueError(f"{sorted(missing)[0]} is missing")
         return cls(**known)
@@ -75,6 +78,8 @@ class Architecture:
 
 
 VERSIONS = {
-    "fourier": Architecture(corrections=6),
-    "fourier_tiny": Architecture(channels=32, layers=1, pitch_channels=16, pitch_layers=1, corrections=1),
+    "fourier": Architecture(corrections=4, low_iterations=60),
+    "fourier_tiny": Architecture(
+        channels=32, layers=1, pitch_channels=16, pitch_layers=1, corrections=1, low_iterations=4
+    ),
 }

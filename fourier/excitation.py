@@ -1,11 +1,10 @@
-"""What excites the filters: a band-limited pulse train at the fundamental frequency, and noise."""
+"""What excites the filters: a band-limited pulse train at the fundamental frequency, beside noise."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,10 +28,3 @@ def pulse_train(f0: Tensor, hop_length: int, sampling_rate: int, start: Tensor |
     near = below.abs() < 1e-4
     kernel = torch.sin((harmonics + 0.5) * phase) / torch.where(near, torch.ones_like(below), below)
     return 0.5 * (torch.where(near, 2 * harmonics + 1, kernel) - 1)
-
-
-def spectrum(wav: Tensor, n_fft: int, hop_length: int, window: Tensor) -> Tensor:
-    """[B, T * hop_length] -> [B, T, bins]: frame t is centred on sample t * hop_length; silence beyond the ends."""
-    padded = F.pad(wav, (n_fft // 2, n_fft // 2))
-    frames = padded.unfold(1, n_fft, hop_length)[:, : wav.shape[1] // hop_length]
-    return torch.fft.rfft(frames * window, dim=2)

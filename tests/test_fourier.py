@@ -16,7 +16,8 @@ import hifigan
 from audio.mel import MelSpectrogram
 from config import load_config
 from errors import UserError
-from fourier.excitation import pulse_train, spectrum
+from fourier.excitation import pulse_train
+from fourier.frames import Frames
 from fourier.pitch import CENTS, LOWEST, PITCHES, decode, pitch_loss
 from vocoder import load_vocoder
 
@@ -75,7 +76,7 @@ def test_a_gliding_pulse_train_has_one_pulse_per_cycle():
 def test_frames_are_centred_on_their_hop():
     wav = torch.zeros(1, 8 * HOP)
     wav[0, 3 * HOP] = 1.0  # at the centre of frame 3: the largest window value, phase 0 after half a frame
-    frames = spectrum(wav, 1024, HOP, torch.hann_window(1024))
+    frames = Frames(torch.hann_window(1024), HOP).spectrum(wav)
     assert frames.shape == (1, 8, 513)
     assert int(frames.abs().sum(2).argmax()) == 3
     sign = 1.0 - 2.0 * (torch.arange(513) % 2)
@@ -168,9 +169,46 @@ def test_corrections_bring_the_speech_closer_to_the_mel_that_was_asked_for():
     assert distances[0] > 1.2 * distances[1] > 1.2 * distances[2] * 1.1, distances
 
 
-def test_weights_from_before_corrections_speak_without_them():
-    known = {key: value for key, value in fourier.VERSIONS["fourier"].to_json().items() if key != "corrections"}
-    assert fourier.Architecture.from_json(known).corrections == 0
+@pytest.mark.parametrize("hertz", [110.0, 203.7, 320.0])
+def test_low_frequencies_fit_together_and_find_the_pitch_that_was_asked_for(hertz):
+    """Two seconds of a steady voice, begun a sixth of a semitone too high; the mel spectrogram says how high it is."""
+    frames, cents_off = 172, 17.0
+    front_end = MelSpectrogram(RATE, 1024, HOP, 1024, 80, 0.0, 8000.0)
+    mel = front_end(0.01 * pulse_train(torch.full((1, frames), hertz), HOP, RATE))[0][:, :frames]
+    generator = fourier.Generator(fourier.VERSIONS["fourier"])
+    low = generator.low_band
+    off = 0.01 * pulse_train(torch.full((1, frames), hertz * 2 ** (cents_off / 1200)), HOP, RATE)
+    draft = generator.frames.spectrum(off)[..., : low.bins]
+    evened = low.frames.evened(frames)
+    misfits, cents = [], []
+    for iterations in (0, 60, 200):
+        low.iterations = iterations
+        with torch.no_grad():
+            found = low(draft, mel)
+            wav = low.frames.waveform(found, evened)
+            misfits.append(float((low.frames.spectrum(wav) - found).abs().square().sum() / found.abs().square().sum()))
+        middle = wav[0, 20 * low.frames.hop : -20 * low.frames.hop].double()
+        line = torch.fft.rfft(middle * torch.hann_window(len(middle), dtype=torch.float64), 1 << 17).abs()
+        axis = torch.arange(len(line)) * (RATE * low.frames.hop / HOP) / (1 << 17)
+        near = (axis > 0.8 * hertz) & (axis < 1.2 * hertz)
+        cents.append(1200 * np.log2(float(axis[near][line[near].argmax()]) / hertz))
+    assert misfits[0] > 4 * misfits[1] > 4 * misfits[2], misfits
+    assert cents[0] == pytest.approx(cents_off, abs=1.0) and abs(cents[2]) < cents_off / 2, cents
+
+
+def test_frequencies_above_the_low_band_stay_as_they_are():
+    low = fourier.Generator(fourier.VERSIONS["fourier"]).low_band
+    spectra, own = torch.randn(1, 5, 513, dtype=torch.cfloat), torch.randn(1, 5, low.bins, dtype=torch.cfloat)
+    mixed = low.put(own, spectra)
+    line = RATE / 1024  # Hz
+    assert torch.equal(mixed[..., int(1200 / line) :], spectra[..., int(1200 / line) :])
+    assert torch.equal(mixed[..., : int(800 / line)], own[..., : int(800 / line)])
+
+
+@pytest.mark.parametrize("key", ["corrections", "low_iterations"])
+def test_weights_from_before_a_refinement_speak_without_it(key):
+    known = {name: value for name, value in fourier.VERSIONS["fourier"].to_json().items() if name != key}
+    assert getattr(fourier.Architecture.from_json(known), key) == 0
 
 
 def test_the_same_mel_gives_the_same_waveform(tiny):
