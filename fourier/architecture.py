@@ -78,7 +78,7 @@ class Architecture:
 
 
 VERSIONS = {
-    "fourier": Architecture(corrections=4, low_iterations=60),
+    "fourier": Architecture(corrections=4, low_iterations=100),
     "fourier_tiny": Architecture(
         channels=32, layers=1, pitch_channels=16, pitch_layers=1, corrections=1, low_iterations=4
     ),

@@ -1,6 +1,7 @@
 """train_vocoder.py as a real process: it learns, resumes exactly, shares work, and what it writes speaks."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from utils.metadata import read_metadata
 from vocoder import load_vocoder
 from vocoder_training.data import find_data
 from vocoder_training.pitch import STEP_SECONDS, kept_track, track
+from vocoder_training.pitch_fit import EDGE, FRAMES, PitchFit
 from vocoder_training.predicted import with_predicted_mels
 from vocoder_training.recordings import Recordings
 from vocoder_training.segments import SegmentSampler, SegmentSettings
@@ -376,3 +378,61 @@ def test_held_out_utterances_are_the_acoustic_model_s(data):
         entry.key for entry in read_metadata(data / "features" / "val.txt")
     ]
     assert not {entry.key for entry in found.val.entries} & {entry.key for entry in found.train.entries}
+
+
+# ------------------------------------------------------------------------------------------------- the pitch predictor
+
+
+def pitch_fit(root: Path, output: Path, source: Path) -> PitchFit:
+    return PitchFit(load_config("Sample", overrides(root, output)), source, torch.device("cpu"))
+
+
+def test_a_recording_played_at_another_speed_has_the_pitch_that_it_is_told_to_have(data, run6):
+    fit = pitch_fit(data, run6, run6 / "ckpt" / "generator_6.pth.tar")
+    cents, speeds = [], set()
+    for seed in range(6):
+        wav, f0 = fit._segment(fit.train[seed % len(fit.train)], np.random.default_rng(seed))
+        heard = track(wav, RATE).at(fit.front_end.hop_length * np.arange(EDGE, EDGE + FRAMES))
+        both = (heard > 0) & (f0 > 0)
+        assert both.sum() > 0.7 * max((heard > 0).sum(), (f0 > 0).sum()) > 20
+        cents += list(np.abs(1200 * np.log2(heard[both] / f0[both])))
+        speeds.add(round(float(f0.max())))
+    assert np.median(cents) < 15 and len(speeds) > 3
+    mels, f0 = fit.batch(0)
+    assert mels.shape == (16, FRAMES, 80) and f0.shape == (16, FRAMES) and mels.isfinite().all()
+    assert all(torch.equal(one, other) for one, other in zip((mels, f0), fit.batch(0), strict=True))
+
+
+def test_a_vocoder_learns_pitch_and_nothing_else_changes(data, run6, tmp_path):
+    source, output = run6 / "ckpt" / "generator_6.pth.tar", tmp_path / "new" / "fitted.pth.tar"
+    flags_ = flags(data, tmp_path)
+    done = run_script("fit_pitch.py", *flags_, "--vocoder", str(source), "--output", str(output), "--steps", "400")
+    assert_ok(done)
+    before, after = (
+        float(re.search(rf"{word}: .* cents in ([\d.]+)%", done.stdout)[1]) for word in ("before", "after")
+    )
+    assert after < 60.0 and after < before - 20.0, done.stdout
+    old, new = (torch.load(path, weights_only=True)["generator"] for path in (source, output))
+    assert old.keys() == new.keys()
+    changed = {name for name in old if not torch.equal(old[name].float(), new[name])}
+    assert changed and all(name.startswith("pitch.") for name in changed)
+    assert json.loads(output.with_name("fitted.json").read_text()) == json.loads(
+        source.with_name("generator_6.json").read_text()
+    )
+    vocoder = load_vocoder(
+        load_config("Sample", [*overrides(data, tmp_path), f"model.vocoder.checkpoint={output}"]), torch.device("cpu")
+    )
+    assert vocoder(torch.full((1, 20, 80), -4.0))[0].isfinite().all()
+
+
+def test_what_predicts_no_pitch_is_refused(data, run6, tmp_path):
+    flags_ = flags(data, tmp_path)
+    source = run6 / "ckpt" / "generator_6.pth.tar"
+    assert_refused(run_script("fit_pitch.py", *flags_, "--vocoder", str(tmp_path / "no.pth.tar")), "no.pth.tar")
+    alone = tmp_path / "alone.pth.tar"
+    alone.write_bytes(source.read_bytes())
+    assert_refused(run_script("fit_pitch.py", *flags_, "--vocoder", str(alone)), "Fourier")
+    shipped = "pretrained/RAVDESS/vocoder.safetensors"
+    assert_refused(run_script("fit_pitch.py", *flags_, "--vocoder", shipped), "--output")
+    other = "preprocess.preprocessing.mel.mel_fmax=7600"
+    assert_refused(run_script("fit_pitch.py", *flags_, "--set", other, "--vocoder", str(source)), "mel_fmax")
