@@ -15,7 +15,7 @@ DRAFTS = 4  # times that the draft is scaled towards the mel spectrogram, phases
 INVERSION_STEPS = 10  # towards it before phases move
 MOMENTUM = 0.99  # of fast Griffin-Lim
 _TINY = 1e-12
-_QUIET = 1e-7  # magnitudes that can still grow
+_QUIET = 1e-7  # magnitude that can still grow
 
 
 class LowBand(nn.Module):
@@ -57,31 +57,27 @@ class LowBand(nn.Module):
         fade = np.clip((end - np.arange(self.bins)) / (end - begin), 0.0, 1.0).astype(np.float32)
         self.register_buffer("fade", torch.from_numpy(fade), persistent=False)  # 1 below, 0 above
 
+    @torch.no_grad()
     def forward(self, draft: Tensor, mel: Tensor) -> Tensor:
         """draft [B, T, bins] complex, log-mel mel [B, T, num_mels] of the whole spectrum -> [B, T, bins] complex."""
-        own, target = self.frames, mel[..., self.bands].exp()
-        evened = own.evened(draft.shape[1])
-
-        def consistent(spectrum: Tensor) -> Tensor:
-            return own.spectrum(own.waveform(spectrum, evened))
-
+        target, consistent = mel[..., self.bands].exp(), self.frames.projection(draft)
         spectrum = consistent(draft)
         for _ in range(DRAFTS):
-            magnitude = _magnitude(spectrum)
-            spectrum = consistent(spectrum * (self._towards(magnitude, target) / magnitude))
-        magnitude = _magnitude(spectrum)
-        wanted = magnitude
+            inverse = _inverse_magnitude(spectrum)
+            spectrum = consistent(spectrum * (self._towards(inverse.reciprocal(), target) * inverse))
+        inverse = _inverse_magnitude(spectrum)
+        wanted = inverse.reciprocal()
         for _ in range(INVERSION_STEPS):
             wanted = self._towards(wanted, target)
         ahead, last = spectrum, torch.view_as_real(spectrum)
         for iteration in range(self.iterations):
-            spectrum = consistent(ahead * (wanted / magnitude))
+            spectrum = consistent(ahead * inverse.mul_(wanted))
             parts = torch.view_as_real(spectrum)
             ahead, last = torch.view_as_complex(torch.lerp(last, parts, 1.0 + MOMENTUM)), parts
             if iteration >= self.iterations // 2:
-                wanted = self._towards(_magnitude(spectrum), target)
-            magnitude = _magnitude(ahead)
-        return ahead * (wanted / magnitude)
+                wanted = self._towards(_inverse_magnitude(spectrum).reciprocal_(), target)
+            inverse = _inverse_magnitude(ahead)
+        return ahead * inverse.mul_(wanted)
 
     def put(self, low: Tensor, spectra: Tensor) -> Tensor:
         """spectra [B, T, n_fft / 2 + 1] with their lowest frequencies replaced by `low` [B, T, bins]."""
@@ -95,7 +91,7 @@ class LowBand(nn.Module):
         return magnitude * F.linear(quotient, self.shares, self.alone)
 
 
-def _magnitude(spectrum: Tensor) -> Tensor:
-    """Never quite 0, so that it can grow again and be divided by. Several times as fast as `abs`."""
+def _inverse_magnitude(spectrum: Tensor) -> Tensor:
+    """Of nearly nothing: 1 / _QUIET. Several times as fast as `abs`."""
     squares = torch.view_as_real(spectrum).square()
-    return (squares[..., 0] + squares[..., 1] + _QUIET**2).sqrt()
+    return (squares[..., 0] + squares[..., 1]).add_(_QUIET**2).rsqrt_()

@@ -83,6 +83,19 @@ def test_frames_are_centred_on_their_hop():
     assert torch.allclose(frames[0, 3], sign.to(frames.dtype), atol=1e-5)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 30])
+def test_a_projection_is_the_spectrum_of_the_waveform(frames):
+    own = Frames(torch.hann_window(128), 32)
+    spectra = torch.randn(2, frames, 65, dtype=torch.cfloat)
+    project, expected = own.projection(spectra), own.spectrum(own.waveform(spectra, own.evened(frames)))
+    first = project(spectra)
+    torch.testing.assert_close(first, expected)
+    project(torch.randn_like(spectra))  # the same memory again
+    torch.testing.assert_close(first, expected)
+    if frames > 4:  # what has been there already stays, but for the ends, where frames are missing
+        torch.testing.assert_close(project(first)[:, 4:-4], first[:, 4:-4])
+
+
 # ------------------------------------------------------------------------------------------------------------- pitch
 
 
