@@ -2,12 +2,16 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from errors import UserError
 from preprocessor.parallel import AHEAD, ordered_map
+from tests.paths import ROOT
+from tests.processes import ENVIRONMENT
 
 
 def squared(number):
@@ -25,6 +29,35 @@ def dies(number):
     if number == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def blas_threads(_):
+    """Of numpy's matrix products, in this process."""
+    import numpy  # noqa: F401
+    import threadpoolctl
+
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core has one thread anyway")
+@pytest.mark.parametrize("given", [None, "2"])
+def test_scripts_and_their_workers_multiply_with_one_thread_unless_told_otherwise(given):
+    """With two workers of two threads each on two cores a small product took twenty times as long."""
+    code = """
+from utils.cli import run
+def main(argv):
+    from preprocessor.parallel import ordered_map
+    from tests.test_parallel import blas_threads
+    print(blas_threads(0), *ordered_map(blas_threads, range(4), 2, ("numpy",)))
+run(main)
+"""
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "OPENBLAS_NUM_THREADS"}
+    if given is not None:
+        environment["OPENBLAS_NUM_THREADS"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [f"{{{given or 1}}}"] * 5, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("jobs", "chunk"), [(1, 1), (1, 4), (2, 1), (2, 4), (2, 100)])

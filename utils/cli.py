@@ -177,7 +177,12 @@ def run(
 ) -> NoReturn:
     """Call a script's main and exit: 0 (or what main returns), 2 after a UserError or where packages are missing or not
     those that are pinned, 130 after Ctrl-C, 143 after SIGTERM, which comes out of main as Ctrl-C does. A main that
-    `knows_sigterm` is left alone with it."""
+    `knows_sigterm` is left alone with it.
+
+    numpy's matrix products get one thread, in workers, too, unless the environment says otherwise: ours are small, and
+    threads that wake up for them and fight over the cores make them up to twenty times as slow. It must not have been
+    imported yet."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with _Asked(knows_sigterm) as asked:
         _run(main, argv, asked)
 
