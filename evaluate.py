@@ -141,13 +141,13 @@ def compare(args: argparse.Namespace, loaded: LoadedModel, folder: Path, device:
     chosen = stratified(with_recording, args.limit or len(with_recording))
     train = read_metadata(features / "train.txt")
     everything = [*train, *(read_metadata(features / "val.txt") if (features / "val.txt").is_file() else [])]
-    vocoders = {"copy": load_vocoder(loaded.config, device, of_recordings=True)}
+    vocoders = {"copy": load_vocoder(loaded.config, device)}
     if args.griffin_lim:
         vocoders["griffin_lim"] = load_vocoder(with_griffin_lim(loaded.config), device)
     cache = (args.output or Path("output/eval")) / f"{loaded.config.dataset}-recordings.npz"
     place = Place(raw, features, front_end(loaded.config, args.pitch), cache)
     inputs = Inputs(
-        systems=Systems(loaded, dataset, train, vocoders, load_vocoder(loaded.config, device)),
+        systems=Systems(loaded, dataset, train, vocoders),
         chosen=[places[entry.key] for entry in chosen],
         everything=everything,
         place=place,

@@ -98,12 +98,9 @@ class Vocoder:
             yield wav
 
 
-def load_vocoder(config: Config, device: torch.device, of_recordings: bool = False) -> Vocoder:
+def load_vocoder(config: Config, device: torch.device) -> Vocoder:
     """The vocoder of `config.model.vocoder`. `auto`: the checkpoint that is named, else the vocoder that ships for the
     dataset, else HiFi-GAN where its published weights are at hand, else Griffin-Lim.
-
-    `of_recordings`: it will be given their own mel spectrograms and takes pains over them that predicted ones do not
-    reward: they are those of a voice, and what they say of single harmonics is true.
 
     Raises UserError where weights are missing, broken or foreign, or were trained on mels unlike config.preprocess's.
     """
@@ -124,7 +121,7 @@ def load_vocoder(config: Config, device: torch.device, of_recordings: bool = Fal
     if kind == "Fourier" and architecture is None:
         raise UserError(f"{path}: no JSON beside it says that it is a Fourier generator; fetch that, too, {NO_WEIGHTS}")
     if architecture is not None and (kind == "Fourier" or settings.model == "auto"):
-        return _fourier(path, architecture, config, device, of_recordings)
+        return _fourier(path, architecture, config, device)
     return _hifigan(path, config, device)
 
 
@@ -150,15 +147,11 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
     return Vocoder(f"Griffin-Lim, {iterations} iterations", stft.hop_length, device, generate)
 
 
-def _fourier(
-    path: Path, architecture: fourier.Architecture, config: Config, device: torch.device, of_recordings: bool
-) -> Vocoder:
+def _fourier(path: Path, architecture: fourier.Architecture, config: Config, device: torch.device) -> Vocoder:
     check_mel(config, architecture.mel, str(path))
-    settings = config.model.vocoder
-    if settings.corrections is not None:
-        architecture = replace(architecture, corrections=settings.corrections)
-    if settings.low_iterations is not None and not of_recordings:
-        architecture = replace(architecture, low_iterations=settings.low_iterations)
+    corrections = config.model.vocoder.corrections
+    if corrections is not None:
+        architecture = replace(architecture, corrections=corrections)
     with torch.device("meta"):
         generator = fourier.Generator(architecture)
     fill(generator, read_state(path, "generator"), path, device)

@@ -45,16 +45,11 @@ class Systems:
     """All of them for the utterances of one data set."""
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        dataset: UtteranceDataset,
-        references: Sequence[Entry],
-        vocoders: dict[str, Vocoder],
-        voice: Vocoder,
+        self, loaded: LoadedModel, dataset: UtteranceDataset, references: Sequence[Entry], vocoders: dict[str, Vocoder]
     ) -> None:
-        """references: what soft_other chooses from. vocoders: of recordings; `voice` speaks for the model."""
-        self.loaded, self.dataset, self.vocoders, self.voice = loaded, dataset, vocoders, voice
-        self.device = voice.device
+        """references: utterances that soft_other chooses from. vocoders: that of "copy" speaks for the model, too."""
+        self.loaded, self.dataset, self.vocoders = loaded, dataset, vocoders
+        self.device = vocoders["copy"].device
         values = loaded.config.preprocess.preprocessing
         self.frame = values.stft.hop_length / values.audio.sampling_rate  # seconds
         self._by_emotion: dict[str | None, list[Entry]] = {}
@@ -121,7 +116,7 @@ class Systems:
             if name == "soft_other" and self.reference_of(recording.entry) is None:
                 continue
             mel = output.mels[-1][row, : int(output.mel_lengths[row])].float()
-            spoken[name] = Spoken(_vocode(self.voice, mel), seconds(output))
+            spoken[name] = Spoken(_vocode(self.vocoders["copy"], mel), seconds(output))
         return spoken
 
 

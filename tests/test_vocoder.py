@@ -439,25 +439,3 @@ def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
         torch.testing.assert_close(torch.cat(list(speak.stream(mel, 8, 16))), wav, atol=1e-4, rtol=0)
     assert distances["null"] == distances["1"]
     assert distances["0"] > distances["1"] > distances["4"]
-
-
-def test_iterations_at_low_frequencies_are_for_recordings_unless_asked_for(tmp_path):
-    torch.manual_seed(0)
-    architecture = fourier.VERSIONS["fourier_tiny"]
-    path = tmp_path / "generator.pth.tar"
-    torch.save({"generator": fourier.Generator(architecture).state_dict()}, path)
-    (tmp_path / "generator.json").write_text(json.dumps(architecture.to_json()))
-    mel = torch.randn(40, 80).cumsum(0) * 0.1 - 5.0
-
-    def speak(*overrides: str, of_recordings: bool = False) -> torch.Tensor:
-        given = ("model.vocoder.model=Fourier", f"model.vocoder.checkpoint={path}", *overrides)
-        return load_vocoder(load_config("RAVDESS", given), torch.device("cpu"), of_recordings)(mel[None])[0]
-
-    plain, refined = speak(), speak(of_recordings=True)
-    assert not torch.allclose(plain, refined, atol=1e-3)
-    assert torch.equal(plain, speak("model.vocoder.low_iterations=0"))
-    assert torch.equal(refined, speak("model.vocoder.low_iterations=null"))
-    assert torch.equal(refined, speak("model.vocoder.low_iterations=9", of_recordings=True))
-    # the rest of the spectrum is the same
-    above = torch.fft.rfft(plain - refined).abs()[round(1300 / 22050 * len(plain)) :].square().sum()
-    assert above < 1e-3 * torch.fft.rfft(plain).abs().square().sum()
