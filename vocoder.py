@@ -149,9 +149,9 @@ def _griffin_lim(config: Config, device: torch.device) -> Vocoder:
 
 def _fourier(path: Path, architecture: fourier.Architecture, config: Config, device: torch.device) -> Vocoder:
     check_mel(config, architecture.mel, str(path))
-    corrections = config.model.vocoder.corrections
-    if corrections is not None:
-        architecture = replace(architecture, corrections=corrections)
+    settings = config.model.vocoder
+    given = {"corrections": settings.corrections, "low_iterations": settings.low_iterations}
+    architecture = replace(architecture, **{name: value for name, value in given.items() if value is not None})
     with torch.device("meta"):
         generator = fourier.Generator(architecture)
     fill(generator, read_state(path, "generator"), path, device)

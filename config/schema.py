@@ -210,6 +210,7 @@ class Vocoder(_Section):
     checkpoint: str | None = None  # null = {hifigan,melgan}/ and the published file's name
     griffin_lim_iterations: PositiveInt = 60
     corrections: Count | None = None  # of the Fourier vocoder: comparisons with the wanted mel; null = as trained
+    low_iterations: Count | None = None  # of its Griffin-Lim below 1 kHz; null = as trained
 
 
 class ModelConfig(_Section):

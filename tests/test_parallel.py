@@ -34,7 +34,7 @@ def dies(number):
 def blas_threads(_):
     """Of numpy's matrix products, in this process."""
     import numpy  # noqa: F401
-    import threadpoolctl
+    import threadpoolctl  # type: ignore[import-untyped]
 
     return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
 

@@ -439,3 +439,20 @@ def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
         torch.testing.assert_close(torch.cat(list(speak.stream(mel, 8, 16))), wav, atol=1e-4, rtol=0)
     assert distances["null"] == distances["1"]
     assert distances["0"] > distances["1"] > distances["4"]
+
+
+def test_iterations_at_low_frequencies_are_chosen_by_the_user(tmp_path):
+    torch.manual_seed(0)
+    architecture = fourier.VERSIONS["fourier_tiny"]
+    path = tmp_path / "generator.pth.tar"
+    torch.save({"generator": fourier.Generator(architecture).state_dict()}, path)
+    (tmp_path / "generator.json").write_text(json.dumps(architecture.to_json()))
+    mel = torch.randn(40, 80).cumsum(0) * 0.1 - 5.0
+    wavs = {
+        number: load(path, f"model.vocoder.low_iterations={number}", model="Fourier")(mel[None])[0]
+        for number in ("null", "0", "4", "9")
+    }
+    assert torch.equal(wavs["null"], wavs["4"]) and not torch.allclose(wavs["4"], wavs["9"], atol=1e-4)
+    # above it, the spectrum is as without
+    above = torch.fft.rfft(wavs["0"] - wavs["9"]).abs()[round(1300 / 22050 * len(wavs["0"])) :].square().sum()
+    assert above < 1e-3 * torch.fft.rfft(wavs["0"]).abs().square().sum()
