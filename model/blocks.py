@@ -132,7 +132,8 @@ class SpeakerConditionLayerNorm(nn.Module):
     def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
         """x [B, T, C], speaker [B, S] -> [B, T, C]."""
         bias, gain = self.affine(speaker).chunk(2, dim=-1)  # (B, C) each
-        if len(x) == 1 and not torch.is_grad_enabled():  # all in one operation, where there is one speaker
+        plain = not torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
+        if len(x) == 1 and plain:  # one speaker: all in one operation
             return F.layer_norm(x, x.shape[-1:], gain[0] * self.unbias, bias[0], self.eps)
         normal = F.layer_norm(x, x.shape[-1:], eps=self.eps)
         return torch.addcmul(bias.unsqueeze(1), normal, (gain * self.unbias).unsqueeze(1))
