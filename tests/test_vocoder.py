@@ -421,14 +421,20 @@ def test_a_zip_must_hold_one_file(tiny_file, tmp_path):
         load(path)
 
 
-def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
-    """Each brings the speech nearer to the mel that was asked for, and pieces still fit together."""
+def tiny_fourier(folder: Path) -> tuple[Path, torch.Tensor]:
+    """A generator's weights with its JSON, and a mel spectrogram [40, 80]."""
     torch.manual_seed(0)
     architecture = fourier.VERSIONS["fourier_tiny"]
-    path = tmp_path / "generator.pth.tar"
+    path = folder / "generator.pth.tar"
     torch.save({"generator": fourier.Generator(architecture).state_dict()}, path)
-    (tmp_path / "generator.json").write_text(json.dumps(architecture.to_json()))
+    (folder / "generator.json").write_text(json.dumps(architecture.to_json()))
     mel = torch.randn(40, 80).cumsum(0) * 0.1 - 5.0
+    return path, mel
+
+
+def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
+    """Each brings the speech nearer to the mel that was asked for, and pieces still fit together."""
+    path, mel = tiny_fourier(tmp_path)
     front_end = MelSpectrogram(22050, 1024, 256, 1024, 80, 0.0, 8000.0)
     distances = {}
     for number in ("null", "0", "1", "4"):
@@ -442,12 +448,7 @@ def test_corrections_of_the_fourier_vocoder_are_chosen_by_the_user(tmp_path):
 
 
 def test_iterations_at_low_frequencies_are_chosen_by_the_user(tmp_path):
-    torch.manual_seed(0)
-    architecture = fourier.VERSIONS["fourier_tiny"]
-    path = tmp_path / "generator.pth.tar"
-    torch.save({"generator": fourier.Generator(architecture).state_dict()}, path)
-    (tmp_path / "generator.json").write_text(json.dumps(architecture.to_json()))
-    mel = torch.randn(40, 80).cumsum(0) * 0.1 - 5.0
+    path, mel = tiny_fourier(tmp_path)
     wavs = {
         number: load(path, f"model.vocoder.low_iterations={number}", model="Fourier")(mel[None])[0]
         for number in ("null", "0", "4", "9")
