@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.feed_forward import feed_forward
+from model.fused_block import Condition, Linear, fused_block
 from model.lightweight_conv import LightweightConv
 
 
@@ -131,12 +132,16 @@ class SpeakerConditionLayerNorm(nn.Module):
 
     def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
         """x [B, T, C], speaker [B, S] -> [B, T, C]."""
-        bias, gain = self.affine(speaker).chunk(2, dim=-1)  # (B, C) each
+        bias, gain = self.condition(speaker)
         plain = not torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
         if len(x) == 1 and plain:  # one speaker: all in one operation
-            return F.layer_norm(x, x.shape[-1:], gain[0] * self.unbias, bias[0], self.eps)
-        normal = F.layer_norm(x, x.shape[-1:], eps=self.eps)
-        return torch.addcmul(bias.unsqueeze(1), normal, (gain * self.unbias).unsqueeze(1))
+            return F.layer_norm(x, x.shape[-1:], gain.flatten(), bias.flatten(), self.eps)
+        return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=self.eps), gain)
+
+    def condition(self, speaker: Tensor) -> Condition:
+        """speaker [B, S] -> bias, and gain on deviations that are the biased ones, [B, 1, C] each."""
+        bias, gain = self.affine(speaker).unsqueeze(1).chunk(2, dim=-1)
+        return Condition(bias, gain * self.unbias)
 
 
 class _GatedLightweightConv(nn.Module):
@@ -182,5 +187,13 @@ class SpeakerConditionLConvBlock(_GatedLightweightConv):
     def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         """x [B, T, C], speaker [B, S], mask [B, T] -> [B, T, C], zero at padding."""
         kept = _kept(mask, x)
+        if torch.is_grad_enabled():
+            return self._trained(x, speaker, kept)
         x = self.conv_norm(self.convolve(x, kept), speaker)
         return self.output_norm(self.feed_forward(x), speaker) * kept
+
+    def _trained(self, x: Tensor, speaker: Tensor, kept: Tensor) -> Tensor:
+        """The same with a gradient."""
+        gate, expand, project = (Linear(each.weight, each.bias) for each in (self.gate, self.expand, self.project))
+        first, second = self.conv_norm.condition(speaker), self.output_norm.condition(speaker)
+        return fused_block(x, kept, self.conv.kernels(), gate, expand, project, first, second, self.conv_norm.eps)

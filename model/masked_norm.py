@@ -68,8 +68,8 @@ class _NormReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         centred, y, valid, weight, inverse, count = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, y, 0)  # of the ReLU; zero at padding as y is
-        to_bias = grad.sum((0, 2, 3))
-        to_weight = (grad * centred).sum((0, 2, 3)) * inverse
+        to_bias = _sum(grad)
+        to_weight = _sum(grad * centred) * inverse
         to_input = None
         if ctx.needs_input_grad[0]:
             # scale * (grad - mean(grad) - normal * mean(grad * normal)), the means over the frames of `count`
@@ -83,6 +83,13 @@ class _NormReLU(torch.autograd.Function):
 
 def _per_channel(values: Tensor) -> Tensor:
     return values[:, None, None]
+
+
+def _sum(x: Tensor) -> Tensor:
+    """[B, C, T, F], channels last -> [C]. By a product, which all cores share; first of each utterance, as rounding
+    grows with the number of summands."""
+    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, T * F, C)
+    return (rows.new_ones(len(rows), 1, rows.shape[1]) @ rows).sum((0, 1))
 
 
 def _total(sums: Tensor, over_processes: bool) -> Tensor:
