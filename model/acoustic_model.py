@@ -1,8 +1,10 @@
 """The whole acoustic model: phones, speaker and emotion in, mel spectrogram out."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from model.aligner import Aligner, Alignment
@@ -157,6 +159,12 @@ class AcousticModel(nn.Module):
         known = sizes.speakers if sizes.external_speaker is None else 0
         return Postfilter(sizes.mel_bands, known, sizes.emotions, sizes.intensities)
 
+    def settle(self) -> None:
+        """Make the model faster for sentences, and unfit for training until `train()` or new weights."""
+        for module in self.modules():
+            if isinstance(module, SpeakerConditionLConvBlock):
+                module.settle()
+
     def _fft_block(self, heads: int, dropout: float) -> FFTBlock:
         sizes = self.sizes
         return FFTBlock(sizes.hidden, heads, sizes.conv_filters, sizes.conv_kernels, dropout)
@@ -193,10 +201,11 @@ class AcousticModel(nn.Module):
         mels of all decoder blocks or only of the last, filtered where there is a postfilter; None: all while training.
         """
         text_mask = padding_mask(phone_lengths, phones.shape[1])
-        speaker = self.speaker_embedding(speakers)  # (B, C)
-        emotion = self.emotion(emotions, reference_mels, reference_lengths, use_soft_token, intensities)
-        text = self.text_encoder(phones, text_mask)
-        fused, log_durations = self.duration_predictor(text + emotion.embedding.unsqueeze(1), speaker, text_mask)
+        with _full_precision_on_cpu(phones.device):
+            speaker = self.speaker_embedding(speakers)  # (B, C)
+            emotion = self.emotion(emotions, reference_mels, reference_lengths, use_soft_token, intensities)
+            text = self.text_encoder(phones, text_mask)
+            fused, log_durations = self.duration_predictor(text + emotion.embedding.unsqueeze(1), speaker, text_mask)
         alignment = None
         if durations is None and align_mels is not None and self.aligner is not None:
             assert align_lengths is not None
@@ -231,6 +240,11 @@ class AcousticModel(nn.Module):
             predicted,
             (emotion.shares, emotion.intensity_shares),
         )
+
+
+def _full_precision_on_cpu(device: torch.device) -> AbstractContextManager[object]:
+    """For what has few rows: on CPUs, casting to half precision and back takes longer there than products save."""
+    return torch.autocast("cpu", enabled=False) if device.type == "cpu" else nullcontext()
 
 
 def _reference_encoder(sizes: ModelSizes) -> nn.Module:

@@ -1,5 +1,7 @@
 """The blocks that encoder, duration predictor and decoder are built of. Tensors are [B, T, C]; masks True = padding."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -132,16 +134,19 @@ class SpeakerConditionLayerNorm(nn.Module):
 
     def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
         """x [B, T, C], speaker [B, S] -> [B, T, C]."""
-        bias, gain = self.condition(speaker)
-        plain = not torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
-        if len(x) == 1 and plain:  # one speaker: all in one operation
-            return F.layer_norm(x, x.shape[-1:], gain.flatten(), bias.flatten(), self.eps)
-        return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=self.eps), gain)
+        return self.conditioned(x, self.condition(speaker))
 
     def condition(self, speaker: Tensor) -> Condition:
         """speaker [B, S] -> bias, and gain on deviations that are the biased ones, [B, 1, C] each."""
         bias, gain = self.affine(speaker).unsqueeze(1).chunk(2, dim=-1)
         return Condition(bias, gain * self.unbias)
+
+    def conditioned(self, x: Tensor, condition: Condition) -> Tensor:
+        """x [B, T, C] -> [B, T, C]."""
+        plain = not torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
+        if len(x) == 1 and plain:  # one speaker: all in one operation
+            return F.layer_norm(x, x.shape[-1:], condition.gain.flatten(), condition.bias.flatten(), self.eps)
+        return torch.addcmul(condition.bias, F.layer_norm(x, x.shape[-1:], eps=self.eps), condition.gain)
 
 
 class _GatedLightweightConv(nn.Module):
@@ -154,9 +159,10 @@ class _GatedLightweightConv(nn.Module):
         self.expand = xavier_linear(channels, 4 * channels)
         self.project = xavier_linear(4 * channels, channels)
 
-    def convolve(self, x: Tensor, kept: Tensor) -> Tensor:
-        """GLU -> zero padding -> lightweight convolution, plus the input. `kept`: see _kept."""
-        return self.conv(F.glu(self.gate(x), dim=-1) * kept) + x
+    def convolve(self, x: Tensor, kept: Tensor, settled: Tensor | None = None) -> Tensor:
+        """GLU -> zero padding -> lightweight convolution, plus the input. `kept`: see _kept; `settled`: the kernels
+        where they are known."""
+        return self.conv(F.glu(self.gate(x), dim=-1) * kept, settled) + x
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """linear -> ReLU -> linear, plus the input."""
@@ -179,21 +185,51 @@ class LConvBlock(_GatedLightweightConv):
 class SpeakerConditionLConvBlock(_GatedLightweightConv):
     """SC-LConv block of the decoder (paper figure 1): SCLN behind the convolution and behind the feed-forward."""
 
+    settled_kernels: Tensor | None
+    settled_affines: Tensor | None
+
     def __init__(self, channels: int, kernel_size: int, heads: int, speaker_channels: int, dropout: float) -> None:
         super().__init__(channels, kernel_size, heads, dropout)
         self.conv_norm = SpeakerConditionLayerNorm(channels, speaker_channels)
         self.output_norm = SpeakerConditionLayerNorm(channels, speaker_channels)
+        self.register_buffer("settled_kernels", None, persistent=False)
+        self.register_buffer("settled_affines", None, persistent=False)
 
     def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         """x [B, T, C], speaker [B, S], mask [B, T] -> [B, T, C], zero at padding."""
         kept = _kept(mask, x)
-        if torch.is_grad_enabled():
-            return self._trained(x, speaker, kept)
-        x = self.conv_norm(self.convolve(x, kept), speaker)
-        return self.output_norm(self.feed_forward(x), speaker) * kept
+        first, second = self._conditions(speaker)
+        if torch.is_grad_enabled() and self.conv.symmetric:
+            gate, expand, project = (Linear(each.weight, each.bias) for each in (self.gate, self.expand, self.project))
+            kernels, eps = self.conv.kernels(), self.conv_norm.eps
+            return fused_block(x, kept, kernels, gate, expand, project, first, second, eps)
+        x = self.conv_norm.conditioned(self.convolve(x, kept, self.settled_kernels), first)
+        return self.output_norm.conditioned(self.feed_forward(x), second) * kept
 
-    def _trained(self, x: Tensor, speaker: Tensor, kept: Tensor) -> Tensor:
-        """The same with a gradient."""
-        gate, expand, project = (Linear(each.weight, each.bias) for each in (self.gate, self.expand, self.project))
-        first, second = self.conv_norm.condition(speaker), self.output_norm.condition(speaker)
-        return fused_block(x, kept, self.conv.kernels(), gate, expand, project, first, second, self.conv_norm.eps)
+    def _conditions(self, speaker: Tensor) -> tuple[Condition, Condition]:
+        if self.settled_affines is None:
+            return self.conv_norm.condition(speaker), self.output_norm.condition(speaker)
+        parts = F.linear(speaker, self.settled_affines).unsqueeze(1).chunk(4, dim=-1)
+        return Condition(*parts[:2]), Condition(*parts[2:])
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Compute once what follows from the weights alone, for use after training. Training mode and new weights
+        undo it; a weight that is changed otherwise has no effect until then."""
+        scale = torch.ones_like(self.conv_norm.affine.weight)
+        scale[len(scale) // 2 :] = self.conv_norm.unbias  # the gains
+        self.settled_affines = torch.cat([norm.affine.weight * scale for norm in (self.conv_norm, self.output_norm)])
+        self.settled_kernels = self.conv.settled()
+
+    def _unsettle(self) -> None:
+        self.settled_kernels = self.settled_affines = None
+
+    def train(self, mode: bool = True) -> "SpeakerConditionLConvBlock":
+        """See nn.Module."""
+        if mode:
+            self._unsettle()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._unsettle()
+        super()._load_from_state_dict(*args, **kwargs)

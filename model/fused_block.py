@@ -76,17 +76,20 @@ class _Block(torch.autograd.Function):
     ) -> Tensor:
         """Comments name what comes out, [B, T, …]; products take [B * T, …]."""
         padding = kernels.shape[2] // 2
-        values, opened = _linear(x, gate_weight, gate_bias, half).to(x.dtype).chunk(2, dim=-1)
+        low = _half(x, half)
+        values, opened = _linear(low, gate_weight, gate_bias).to(x.dtype).chunk(2, dim=-1)
         gated = (values * opened.sigmoid_()).mul_(kept)
         convolved = convolve(gated, kernels, padding).add_(x)
         normal, mean, inverse = _normalise(convolved, eps)
         told = torch.addcmul(first_bias, normal, first_gain)
-        hidden = _linear(told, expand_weight, expand_bias, half).relu_()  # 4C, in half precision if there is any
-        fed = _linear(hidden, project_weight, project_bias, half).to(x.dtype).add_(told)
+        low_told = _half(told, half)
+        hidden = _linear(low_told, expand_weight, expand_bias).relu_()  # 4C, in half precision if there is any
+        fed = _linear(hidden, project_weight, project_bias).to(x.dtype).add_(told)
         last_normal, last_mean, last_inverse = _normalise(fed, eps)
         ctx.save_for_backward(
-            x, kept, kernels, gate_weight, expand_weight, project_weight, first_gain, second_gain,
-            opened, gated, convolved, normal, mean, inverse, told, hidden, fed, last_normal, last_mean, last_inverse,
+            low, kept, kernels, gate_weight, expand_weight, project_weight, first_gain, second_gain,
+            opened, gated, convolved, normal, mean, inverse, low_told, hidden,
+            fed, last_normal, last_mean, last_inverse,
         )  # fmt: skip
         ctx.half = half
         return torch.addcmul(second_bias, last_normal, second_gain).mul_(kept)
@@ -95,19 +98,20 @@ class _Block(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (
-            x, kept, kernels, gate_weight, expand_weight, project_weight, first_gain, second_gain,
-            opened, gated, convolved, normal, mean, inverse, told, hidden, fed, last_normal, last_mean, last_inverse,
+            low, kept, kernels, gate_weight, expand_weight, project_weight, first_gain, second_gain,
+            opened, gated, convolved, normal, mean, inverse, low_told, hidden,
+            fed, last_normal, last_mean, last_inverse,
         ) = ctx.saved_tensors  # fmt: skip
         half, padding = ctx.half, kernels.shape[2] // 2
         grad = grad * kept
         to_second = _to_condition(grad, last_normal)
         grad = _through_norm(grad.mul_(second_gain), fed, last_mean, last_inverse)
 
-        low = _flat(grad, half)
-        to_project = _to_linear(low, hidden.flatten(0, 1))
-        slope = low @ _half(project_weight, half)
-        torch.ops.aten.threshold_backward.grad_input(slope, hidden.flatten(0, 1), 0, grad_input=slope)
-        to_expand = _to_linear(slope, _flat(told, half))
+        hidden, slope = hidden.flatten(0, 1), _flat(grad, half)
+        to_project = _to_linear(slope, hidden)
+        slope = slope @ _half(project_weight, half)
+        torch.ops.aten.threshold_backward.grad_input(slope, hidden, 0, grad_input=slope)
+        to_expand = _to_linear(slope, low_told.flatten(0, 1))
         grad = _add_product(grad, slope, _half(expand_weight, half))
 
         to_first = _to_condition(grad, normal)
@@ -116,7 +120,7 @@ class _Block(torch.autograd.Function):
         to_kernels = gradient_of_kernels(grad, gated, kernels, padding)
         to_gated = gradient_of_input(grad, gated, kernels, padding).mul_(kept)
         slope = _flat(_through_gate(to_gated, gated, opened), half)
-        to_gate = _to_linear(slope, _flat(x, half))
+        to_gate = _to_linear(slope, low.flatten(0, 1))
         to_x = _add_product(grad, slope, _half(gate_weight, half))
         return to_x, None, to_kernels, *to_gate, *to_expand, *to_project, *to_first, *to_second, None, None
 
@@ -130,9 +134,10 @@ def _flat(x: Tensor, half: torch.dtype | None) -> Tensor:
     return _half(x, half).flatten(0, 1)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor, half: torch.dtype | None) -> Tensor:
-    out = _flat(x, half) @ _half(weight, half).T  # addmm would spread the bias first: a pass more
-    return out.add_(_half(bias, half)).unflatten(0, x.shape[:2])
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """In x's precision."""
+    out = x.flatten(0, 1) @ weight.to(x.dtype).T  # addmm would spread the bias first: a pass more
+    return out.add_(bias.to(x.dtype)).unflatten(0, x.shape[:2])
 
 
 def _to_linear(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,23 +44,30 @@ class LightweightConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, C] -> [B, T, C]."""
-        weight = self.kernels()
-        symmetric = self.padding_left == self.padding_right
-        if not symmetric:
+    @property
+    def symmetric(self) -> bool:
+        """Whether as many zeros stand before as behind."""
+        return self.padding_left == self.padding_right
+
+    def forward(self, x: Tensor, settled: Tensor | None = None) -> Tensor:
+        """[B, T, C] -> [B, T, C]; `settled`: what `settled()` gave for these weights, unless there is a gradient."""
+        if not self.symmetric:
             x = F.pad(x, (0, 0, self.padding_left, self.padding_right))
-        padding = self.padding_left if symmetric else 0
+        padding = self.padding_left if self.symmetric else 0
         if torch.is_grad_enabled():
-            out: Tensor = _HeadwiseConv.apply(*under_autocast(x, weight), padding)
+            out: Tensor = _HeadwiseConv.apply(*under_autocast(x, self.kernels()), padding)
         else:
-            out = convolve(x, weight, padding)
+            out = convolve(x, self.kernels() if settled is None else settled, padding)
         return out if self.bias is None else out + self.bias
 
     def kernels(self) -> Tensor:
         """[heads, 1, K] as they are applied: softmax over the taps, then dropout."""
         weight = torch.softmax(self.weight, dim=-1) if self.softmax else self.weight
         return F.dropout(weight, self.dropout, self.training)
+
+    def settled(self) -> Tensor:
+        """The kernel of every channel, [C, 1, 1, K]."""
+        return _spread(self.kernels(), self.channels_per_head * len(self.weight)).contiguous()
 
 
 class _HeadwiseConv(torch.autograd.Function):
@@ -81,8 +88,11 @@ class _HeadwiseConv(torch.autograd.Function):
 
 
 def convolve(x: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """x [B, T, C], weight [heads, 1, K], `padding` zeros at both ends -> [B, T + 2 * padding - K + 1, C]."""
-    out = F.conv2d(_image(x), _spread(weight, x.shape[2]), padding=(0, padding), groups=x.shape[2])
+    """x [B, T, C], weight [heads, 1, K] or [C, 1, 1, K], `padding` zeros at both ends -> [B, T + 2 * padding - K + 1,
+    C]."""
+    if weight.dim() == 3:
+        weight = _spread(weight, x.shape[2])
+    out = F.conv2d(_image(x), weight, padding=(0, padding), groups=x.shape[2])
     return out.squeeze(2).transpose(1, 2)
 
 

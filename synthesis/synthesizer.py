@@ -57,6 +57,7 @@ class Synthesizer:
         control: ProsodyControl | None = None,
     ) -> None:
         """control: what is wanted otherwise than the model predicts; only for models that predict prosody."""
+        loaded.model.settle()
         self.loaded = loaded
         self.vocoder = vocoder
         self.device = device

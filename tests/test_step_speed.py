@@ -10,6 +10,7 @@ from torch import nn
 
 from config import load_config
 from dataset import HELD_BYTES, UtteranceDataset, collate
+from model.blocks import SpeakerConditionLConvBlock
 from model.feed_forward import feed_forward
 from model.lightweight_conv import LightweightConv
 from tests.tiny import make_tiny_dataset, tiny_overrides
@@ -53,10 +54,11 @@ def test_feed_forward_has_the_gradients_of_its_formula():
 
 
 @pytest.mark.parametrize("left", [None, 4, 0, 2])
-def test_lightweight_convolution_has_the_gradients_of_its_formula(left):
+@pytest.mark.parametrize("frames", [1, 11, 40])
+def test_lightweight_convolution_has_the_gradients_of_its_formula(left, frames):
     torch.manual_seed(0)
     conv = LightweightConv(8, 5, 2, bias=True, padding_left=left).double()
-    x = torch.randn(3, 11, 8, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(3, frames, 8, dtype=torch.float64, requires_grad=True)
     inputs = [x, *conv.parameters()]
     weight = conv.weight.softmax(-1).repeat_interleave(4, 0)
     padded = F.pad(x, (0, 0, conv.padding_left, conv.padding_right)).transpose(1, 2)
@@ -65,6 +67,78 @@ def test_lightweight_convolution_has_the_gradients_of_its_formula(left):
     assert torch.allclose(ours, plain)
     for seen, wanted in zip(gradients(ours, inputs), gradients(plain, inputs), strict=True):
         assert torch.allclose(seen, wanted, atol=1e-6)
+
+
+def make_block(kernel: int) -> tuple[SpeakerConditionLConvBlock, torch.Tensor, torch.Tensor]:
+    """A block with biases that are not zero, two speakers, and a mask with padding in one of the two utterances."""
+    torch.manual_seed(0)
+    block = SpeakerConditionLConvBlock(16, kernel, 4, 6, 0.0).train()
+    for name, parameter in block.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter)
+    mask = torch.zeros(2, 19, dtype=torch.bool)
+    mask[1, 12:] = True
+    return block, torch.randn(2, 6), mask
+
+
+def by_its_parts(block, x, speaker, mask):
+    """SC-LConv block as the paper's figure 1 has it, in operations that autograd knows."""
+    kept = (~mask).to(x.dtype).unsqueeze(-1)
+    value, gate = block.gate(x).chunk(2, -1)
+    kernels = block.conv.weight.softmax(-1).repeat_interleave(block.conv.channels_per_head, 0)
+    gated = (value * gate.sigmoid() * kept).transpose(1, 2)
+    convolved = F.conv1d(gated, kernels, padding=kernels.shape[2] // 2, groups=len(kernels)).transpose(1, 2)
+
+    def norm(x, affine):
+        bias, gain = affine(speaker).unsqueeze(1).chunk(2, -1)
+        return gain * (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-8) + bias
+
+    x = norm(convolved + x, block.conv_norm.affine)
+    return norm(block.project(F.relu(block.expand(x))) + x, block.output_norm.affine) * kept
+
+
+@pytest.mark.parametrize("kernel", [1, 5, 15])
+def test_a_whole_block_has_the_gradients_of_its_formula(kernel):
+    block, speaker, mask = make_block(kernel)
+    block, speaker = block.double(), speaker.double().requires_grad_()
+    x = torch.randn(2, 19, 16, dtype=torch.float64, requires_grad=True)
+    inputs = [x, speaker, *block.parameters()]
+    plain, ours = by_its_parts(block, x, speaker, mask), block(x, speaker, mask)
+    assert torch.allclose(ours, plain, atol=1e-6) and not ours[1, 12:].any()
+    with torch.no_grad():
+        assert torch.allclose(block(x, speaker, mask), plain, atol=1e-6)
+    for seen, wanted in zip(gradients(ours, inputs), gradients(plain, inputs), strict=True):
+        assert torch.allclose(seen, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_whole_block_takes_part_in_mixed_precision():
+    block, speaker, mask = make_block(5)
+    x = torch.randn(2, 19, 16, requires_grad=True)
+    exact = block(x, speaker, mask)
+    wanted = gradients(exact, [x, *block.parameters()])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = block(x, speaker, mask)
+    assert rough.dtype == torch.float32 and not torch.equal(rough, exact)
+    for seen, true in zip([rough, *gradients(rough, [x, *block.parameters()])], [exact, *wanted], strict=True):
+        assert seen.dtype == torch.float32 and float((seen - true).norm() / true.norm()) < 0.03
+
+
+def test_what_is_settled_speaks_the_same_until_weights_change():
+    block, speaker, mask = make_block(5)
+    x = torch.randn(2, 19, 16)
+    names = set(block.state_dict())
+    with torch.no_grad():
+        plain = block.eval()(x, speaker, mask)
+        block.settle()
+        assert torch.allclose(block(x, speaker, mask), plain, atol=1e-6) and set(block.state_dict()) == names
+        others = {name: value + 0.1 * torch.randn_like(value) for name, value in block.state_dict().items()}
+        block.load_state_dict(others)
+        changed = block(x, speaker, mask)
+        assert not torch.allclose(changed, plain, atol=1e-2)
+        block.settle()
+        for name, parameter in block.train().named_parameters():
+            parameter.copy_(0.5 * others[name])
+        assert not torch.allclose(block(x, speaker, mask), changed, atol=1e-2)
 
 
 def test_operations_with_their_own_gradients_take_part_in_mixed_precision():
