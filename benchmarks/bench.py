@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
+# The original's model and training, which are those of the schema, so that figures compare with it and with earlier
+# ones.
+ORIGINAL: dict[str, object] = {
+    "model.transformer": "{}",
+    "model.emotion_token_layer": "{}",
+    "model.decoder": "{}",
+    "model.prosody": "{}",
+    "model.intensities": "[]",
+    "train.emotion.augment": "{}",
+    "train.optimizer.ema": 0,
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -53,22 +65,23 @@ class Settings:
     @property
     def dataset_flags(self) -> list[str]:
         """Command-line flags: RAVDESS's configuration with the original's model, everything below the work folder."""
-        paths = {
+        return ["--dataset", "RAVDESS", *_set(self._paths | ORIGINAL)]
+
+    @property
+    def _paths(self) -> dict[str, object]:
+        return {
             "preprocess.path.corpus_path": self.work / "corpus",
             "preprocess.path.raw_path": self.work / "raw",
             "preprocess.path.preprocessed_path": self.work / "features",
             **{f"train.path.{kind}_path": self.work / kind for kind in ("ckpt", "log", "result")},
         }
-        # the original's model (that of the schema), so that figures compare with it and with earlier ones
-        sizes = {"model.transformer": "{}", "model.decoder": "{}", "model.prosody": "{}", "model.intensities": "[]"}
-        pairs = {**paths, **sizes}.items()
-        return ["--dataset", "RAVDESS", *(part for key, value in pairs for part in ("--set", f"{key}={value}"))]
 
-    def config(self, *overrides: str) -> Config:
-        """The typed configuration of `dataset_flags`."""
+    def config(self, *overrides: str, ours: bool = False) -> Config:
+        """The typed configuration of `dataset_flags`; `ours`: with the model that RAVDESS has by default."""
         from config import load_config
 
-        return load_config("RAVDESS", [*self.dataset_flags[3::2], *overrides])
+        flags = _set(self._paths if ours else self._paths | ORIGINAL)
+        return load_config("RAVDESS", [*flags[1::2], *overrides])
 
     def torch_device(self) -> torch.device:
         """Where models run."""
@@ -89,6 +102,10 @@ class Settings:
         return cls(**{**values, "work": Path(values["work"]), "output": Path(values["output"])})
 
 
+def _set(values: Mapping[str, object]) -> list[str]:
+    return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+
+
 class SkipError(Exception):
     """A group cannot run on this machine; the message says why."""
 
@@ -103,11 +120,12 @@ class Bench:
         self._unit: Unit | None = None
         self._on_gpu = False
 
-    def calibrate(self) -> None:
-        """Measure the unit of the rows that follow. This machine's speed may change within a minute."""
+    def calibrate(self, threads: int | None = None) -> None:
+        """Measure the unit of the rows that follow, with so many threads if not with all. This machine's speed may
+        change within a minute."""
         if self.settings.quick and self._unit is not None:
             return
-        self._unit = calibration.measure(self.settings.threads, 2 if self.settings.quick else 7)
+        self._unit = calibration.measure(threads or self.settings.threads, 2 if self.settings.quick else 7)
         if self._unit is not None:
             self._write("unit", self._unit)
 

@@ -70,11 +70,11 @@ def compiled(bench: Bench, device: torch.device) -> dict[str, float]:
 
 def against_original(bench: Bench, device: torch.device) -> float:
     """Steps per second of the original's way of working in float32."""
-    from benchmarks.original import SETTINGS, OriginalModel
+    from benchmarks.original import OriginalModel
     from benchmarks.original_loop import batches, make_optimizer, train_step
 
     torch.cuda.reset_peak_memory_stats()
-    trainer = make_trainer(bench.settings, torch.float32, torch.device("cpu"), *SETTINGS)
+    trainer = make_trainer(bench.settings, torch.float32, torch.device("cpu"))
     model = OriginalModel(trainer.state.model).to(device).train()
     optimizer = make_optimizer(model)
     loop = batches(trainer.state.train_set, bench.settings.work / "features", bench.settings.batch_size)

@@ -120,7 +120,8 @@ def make_features(bench: Bench) -> None:
     if not real_data():
         run_script("align.py", *settings.dataset_flags)
     held_out = "preprocess.preprocessing.val_size=" + ("4" if settings.quick else "32")
-    run_script("preprocess.py", *settings.dataset_flags, "--set", held_out)
+    pitch = "model.prosody.layer=2"  # for our own model; the original's has no use for it
+    run_script("preprocess.py", *settings.dataset_flags, "--set", held_out, "--set", pitch)
 
 
 def make_voice(bench: Bench) -> None:

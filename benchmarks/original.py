@@ -12,7 +12,6 @@ from benchmarks.original_blocks import FFT, LConv, sinusoids
 from model import AcousticModel, ModelSizes
 
 # overrides of a run that OriginalModel can copy: the original's reference encoder, and its mel as it is
-SETTINGS = ("model.emotion_token_layer={}", "train.emotion.augment={}", "train.optimizer.ema=0")
 
 
 class Reference(nn.Module):

@@ -11,6 +11,7 @@ from acoustic import LoadedModel, load_model
 from benchmarks.bench import Bench, Settings
 from benchmarks.inputs import FRAMES_PER_PHONE
 from model import AcousticModel
+from synthesis.synthesizer import one_thread
 from vocoder import Vocoder, load_vocoder
 
 SENTENCE = 18  # phones of "Kids are talking by the door"
@@ -52,17 +53,19 @@ def speak(model: AcousticModel, phones: int, batch: int, device: torch.device) -
 
 
 def acoustic(bench: Bench) -> None:
-    """Latency by length, one sentence and eight."""
+    """Latency by length, one sentence and eight; settled and on one thread, as `Synthesizer` has it."""
     device = bench.device()
     loaded = load(bench.settings, device)
+    loaded.model.settle()
     preprocessing = loaded.config.preprocess.preprocessing
     seconds_per_phone = FRAMES_PER_PHONE * preprocessing.stft.hop_length / preprocessing.audio.sampling_rate
     cases = {"one sentence, 18 phones": (SENTENCE, 1), "eight sentences of 18 phones": (SENTENCE, 8)}
     cases |= {f"{seconds} s of speech": (round(seconds / seconds_per_phone), 1) for seconds in SPEECH}
     for name, (phones, batch) in cases.items():
-        bench.calibrate()
-        frames = speak(loaded.model, phones, batch, device).shape[1]
-        taken = bench.time(lambda: speak(loaded.model, phones, batch, device))  # noqa: B023
+        bench.calibrate(threads=1)
+        with one_thread():
+            frames = speak(loaded.model, phones, batch, device).shape[1]
+            taken = bench.time(lambda: speak(loaded.model, phones, batch, device))  # noqa: B023
         cost = 1000 * statistics.median(taken.cpu)
         bench.timed(f"acoustic model, {name}", taken, f"{phones} phones, {frames} frames; {cost:.1f} CPU ms")
 

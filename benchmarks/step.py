@@ -29,9 +29,11 @@ PARTS = ("forward and losses", "backward", "optimiser and clipping")
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16 autocast", torch.float16: "fp16 AMP"}
 
 
-def make_trainer(settings: Settings, dtype: torch.dtype, device: torch.device, *overrides: str) -> Trainer:
-    """A run at the default configuration, at its start, that computes in `dtype`."""
-    config = settings.config(f"train.optimizer.batch_size={settings.batch_size}", *overrides)
+def make_trainer(
+    settings: Settings, dtype: torch.dtype, device: torch.device, *overrides: str, ours: bool = False
+) -> Trainer:
+    """A run of the original's model or, with `ours`, of RAVDESS's default, at its start, that computes in `dtype`."""
+    config = settings.config(f"train.optimizer.batch_size={settings.batch_size}", *overrides, ours=ours)
     config = _in_precision(config, dtype)
     trainer = Trainer(config, Process(0, 1, device), dtype != torch.float32, None)
     trainer.model.train()
@@ -104,7 +106,7 @@ def waiting(bench: Bench, trainer: Trainer, steps: int) -> list[float]:
 
 
 def step(bench: Bench) -> None:
-    """Whole steps in every precision, then the parts of one in float32."""
+    """Whole steps of the original's model in every precision, and the parts of one; then our default's whole step."""
     device = bench.device()
     dtypes = [torch.float32, torch.bfloat16] + ([torch.float16] if device.type == "cuda" else [])
     trainers = {dtype: make_trainer(bench.settings, dtype, device, in_this_process()) for dtype in dtypes}
@@ -124,6 +126,11 @@ def step(bench: Bench) -> None:
         taken = bench.time(partial(train, trainers[dtype], batches[:1]), rounds=1)
         bench.timed(f"whole step, {PRECISIONS[dtype]}", taken, "emulated: this processor has no bfloat16 products")
     bf16_losses(bench, device)
+    default = make_trainer(bench.settings, torch.float32, device, in_this_process(), ours=True)
+    batches = first_batches(default, len(batches))  # the same, with pitch
+    taken = bench.time(partial(train, default, batches), len(batches), 1 if bench.settings.quick else 3)
+    sizes = f"{default.config.model.decoder.decoder_hidden} channels, prosody"
+    bench.timed("whole step, our default model, fp32", taken, sizes)
     if device.type == "cuda":
         bench.plain("peak device memory", [torch.cuda.max_memory_allocated() / 1e6], "MB")
 
@@ -191,12 +198,12 @@ def bf16_losses(bench: Bench, device: torch.device) -> None:
 
 def original(bench: Bench) -> None:
     """The same batches as ours first, so that the ratio is of the work alone; then its own whole loop with its data."""
-    from benchmarks.original import SETTINGS, OriginalModel
+    from benchmarks.original import OriginalModel
     from benchmarks.original_loop import batches, make_optimizer, train_step
 
     device = bench.device()
     settings = bench.settings
-    trainer = make_trainer(settings, torch.float32, device, in_this_process(), *SETTINGS)
+    trainer = make_trainer(settings, torch.float32, device, in_this_process())
     own = first_batches(trainer, 1 if settings.quick else 2)
     model = OriginalModel(trainer.state.model).to(device).train()
     optimizer = make_optimizer(model)
