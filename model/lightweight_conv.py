@@ -1,5 +1,6 @@
 """Lightweight convolution (Wu et al. 2019, arXiv 1901.10430): one kernel per head, softmax over its taps."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from model.feed_forward import under_autocast
 
-BLOCK = 8  # frames
+BLOCK, WIDTH = 8, 8  # frames and channels that go together in the gradient of kernels; the fastest of 2 to 16
 
 
 class LightweightConv(nn.Module):
@@ -134,18 +135,21 @@ def _by_blocks(grad: Tensor, x: Tensor, weight: Tensor, padding: int) -> Tensor:
     """`gradient_of_kernels` as one product per head, in less than half the time of oneDNN's, which goes by channels.
 
     Time is cut into blocks. All frames of a block of the gradient times all frames that it has seen hold, on the
-    diagonals of equal lag and equal channel, what is wanted; the rest of the product is thrown away.
+    diagonals of equal lag and equal channel, what is wanted; the rest of the product is thrown away, and the less of
+    that the fewer channels go together: wide heads are split.
     """
     (heads, _, taps), (batch, length, channels) = weight.shape, grad.shape
-    width, count = channels // heads, -(-length // BLOCK)
+    width = math.gcd(channels // heads, WIDTH)
+    groups, count = channels // width, -(-length // BLOCK)
     seen = BLOCK + taps - 1  # frames that a block sees
-    # one head after the other, so that a block is one piece of memory
-    padded = x.new_zeros(heads, batch, (count - 1) * BLOCK + seen, width)
-    padded[:, :, padding : padding + x.shape[1]] = x.unflatten(2, (heads, width)).permute(2, 0, 1, 3)
-    slopes = grad.new_zeros(heads, batch, count * BLOCK, width)
-    slopes[:, :, :length] = grad.unflatten(2, (heads, width)).permute(2, 0, 1, 3)
-    windows = padded.flatten(2).unfold(2, seen * width, BLOCK * width).reshape(heads, batch * count, seen * width)
-    products = slopes.view(heads, batch * count, BLOCK * width).transpose(1, 2) @ windows
-    lags = products.view(heads, BLOCK, width, seen, width).diagonal(dim1=2, dim2=4).sum(-1)  # (heads, BLOCK, seen)
+    # one group of channels after the other, so that a block is one piece of memory
+    padded = x.new_zeros(groups, batch, (count - 1) * BLOCK + seen, width)
+    padded[:, :, padding : padding + x.shape[1]] = x.unflatten(2, (groups, width)).permute(2, 0, 1, 3)
+    slopes = grad.new_zeros(groups, batch, count * BLOCK, width)
+    slopes[:, :, :length] = grad.unflatten(2, (groups, width)).permute(2, 0, 1, 3)
+    windows = padded.flatten(2).unfold(2, seen * width, BLOCK * width).reshape(groups, batch * count, seen * width)
+    products = slopes.view(groups, batch * count, BLOCK * width).transpose(1, 2) @ windows
+    lags = products.view(groups, BLOCK, width, seen, width).diagonal(dim1=2, dim2=4).sum(-1)  # (groups, BLOCK, seen)
     strides = (BLOCK * seen, seen + 1, 1)  # tap k of frame t lies at t + k
-    return lags.contiguous().as_strided((heads, BLOCK, taps), strides).sum(1, keepdim=True)
+    each = lags.contiguous().as_strided((groups, BLOCK, taps), strides).sum(1)
+    return each.view(heads, -1, taps).sum(1, keepdim=True)

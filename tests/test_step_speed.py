@@ -54,15 +54,15 @@ def test_feed_forward_has_the_gradients_of_its_formula():
 
 
 @pytest.mark.parametrize("left", [None, 4, 0, 2])
-@pytest.mark.parametrize("frames", [1, 11, 40])
-def test_lightweight_convolution_has_the_gradients_of_its_formula(left, frames):
+@pytest.mark.parametrize(("frames", "channels"), [(1, 8), (11, 8), (40, 32), (9, 6), (9, 24)])
+def test_lightweight_convolution_has_the_gradients_of_its_formula(left, frames, channels):
     torch.manual_seed(0)
-    conv = LightweightConv(8, 5, 2, bias=True, padding_left=left).double()
-    x = torch.randn(3, frames, 8, dtype=torch.float64, requires_grad=True)
+    conv = LightweightConv(channels, 5, 2, bias=True, padding_left=left).double()
+    x = torch.randn(3, frames, channels, dtype=torch.float64, requires_grad=True)
     inputs = [x, *conv.parameters()]
-    weight = conv.weight.softmax(-1).repeat_interleave(4, 0)
+    weight = conv.weight.softmax(-1).repeat_interleave(channels // 2, 0)
     padded = F.pad(x, (0, 0, conv.padding_left, conv.padding_right)).transpose(1, 2)
-    plain = F.conv1d(padded, weight, conv.bias, groups=8).transpose(1, 2)
+    plain = F.conv1d(padded, weight, conv.bias, groups=channels).transpose(1, 2)
     ours = conv(x)
     assert torch.allclose(ours, plain)
     for seen, wanted in zip(gradients(ours, inputs), gradients(plain, inputs), strict=True):
