@@ -49,9 +49,9 @@ ROOT = Path(__file__).resolve().parent
 # heard little else in training and add noise to quieter speech, so that goes through them at this level: mel L1 of
 # HiFi-GAN V3's copies of twelve recordings 0.38 instead of 0.97.
 SPEECH_PEAK = 1.3
-CHUNK = 1000  # frames vocoded at once, 12 s: bounds the memory of long utterances
+CHUNK = 600  # frames vocoded at once, 7 s: bounds the memory, and 1,000 take HiFi-GAN a fifth more time per frame
 # Frames of a stream's pieces: 0.5 s at first, each later one twice as long, up to 1.9 s. A pipe holds 1.5 s of samples:
-# while a player empties it, a slow vocoder has time for another piece, not for 12 s.
+# while a player empties it, a slow vocoder has time for another piece, not for 7 s.
 FIRST_PIECE, LARGEST_PIECE = 40, 160
 
 

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.feed_forward import feed_forward
 from model.fused_block import Condition, Linear, fused_block
 from model.lightweight_conv import LightweightConv
 
@@ -166,7 +165,7 @@ class _GatedLightweightConv(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """linear -> ReLU -> linear, plus the input."""
-        return feed_forward(x, self.expand, self.project) + x
+        return self.project(self.expand(x).relu_()) + x
 
 
 class LConvBlock(_GatedLightweightConv):

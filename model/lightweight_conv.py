@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.feed_forward import under_autocast
-
 BLOCK, WIDTH = 8, 8  # frames and channels that go together in the gradient of kernels; the fastest of 2 to 16
 
 
@@ -56,7 +54,7 @@ class LightweightConv(nn.Module):
             x = F.pad(x, (0, 0, self.padding_left, self.padding_right))
         padding = self.padding_left if self.symmetric else 0
         if torch.is_grad_enabled():
-            out: Tensor = _HeadwiseConv.apply(*under_autocast(x, self.kernels()), padding)
+            out: Tensor = _HeadwiseConv.apply(*_under_autocast(x, self.kernels()), padding)
         else:
             out = convolve(x, self.kernels() if settled is None else settled, padding)
         return out if self.bias is None else out + self.bias
@@ -69,6 +67,15 @@ class LightweightConv(nn.Module):
     def settled(self) -> Tensor:
         """The kernel of every channel, [C, 1, 1, K]."""
         return _spread(self.kernels(), self.channels_per_head * len(self.weight)).contiguous()
+
+
+def _under_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """As automatic mixed precision wants a product's: inside an operation with its own gradient casts have none."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind):
+        return x, weight
+    half = torch.get_autocast_dtype(kind)
+    return x.to(half), weight.to(half)
 
 
 class _HeadwiseConv(torch.autograd.Function):
