@@ -74,7 +74,7 @@ class _Block(torch.autograd.Function):
         eps: float,
         half: torch.dtype | None,
     ) -> Tensor:
-        """Comments name what comes out, [B, T, …]; products take [B * T, …]."""
+        """Tensors are [B, T, …], those of products [B * T, …]; `low` is what is in half precision, if there is any."""
         padding = kernels.shape[2] // 2
         low = _half(x, half)
         values, opened = _linear(low, gate_weight, gate_bias).to(x.dtype).chunk(2, dim=-1)
@@ -83,7 +83,7 @@ class _Block(torch.autograd.Function):
         normal, mean, inverse = _normalise(convolved, eps)
         told = torch.addcmul(first_bias, normal, first_gain)
         low_told = _half(told, half)
-        hidden = _linear(low_told, expand_weight, expand_bias).relu_()  # 4C, in half precision if there is any
+        hidden = _linear(low_told, expand_weight, expand_bias).relu_()  # 4C, the widest: as low as what it comes from
         fed = _linear(hidden, project_weight, project_bias).to(x.dtype).add_(told)
         last_normal, last_mean, last_inverse = _normalise(fed, eps)
         ctx.save_for_backward(

@@ -115,7 +115,7 @@ def gradient_of_kernels(grad: Tensor, x: Tensor, weight: Tensor, padding: int) -
     if x.device.type == "cpu":
         return _by_blocks(grad, x, weight, padding)
     heads, _, taps = weight.shape
-    return _convolution_backward(grad, x, weight, padding, 1).view(heads, -1, taps).sum(1, keepdim=True)
+    return _convolution_backward(grad, x, weight, padding, 1).reshape(heads, -1, taps).sum(1, keepdim=True)
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, padding: int, which: int) -> Tensor:
