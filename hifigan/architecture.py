@@ -99,6 +99,7 @@ class Architecture:
         }
 
 
+LARGEST = 2**16  # of the sizes in a config JSON: what no generator has, and whose products still can be counted
 _JSON_KEYS = (
     "resblock",
     "upsample_rates",
@@ -157,6 +158,6 @@ def _numbered(shapes: Mapping[str, Sequence[int]], pattern: str) -> list[str]:
 
 
 def _sizes(values: Any, key: str) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int and value > 0 for value in values):
-        raise ValueError(f"{key} must hold whole numbers above zero, got {values!r}")
+    if not isinstance(values, list) or not all(type(value) is int and 0 < value <= LARGEST for value in values):
+        raise ValueError(f"{key} must hold whole numbers from 1 to {LARGEST}, got {values!r}")
     return tuple(values)

@@ -112,7 +112,7 @@ def _holds(block: Block, item: Wanted, line: str) -> bool:
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116 - for every file
-    except OSError:
+    except (OSError, ValueError):
         return -1
 
 
@@ -123,7 +123,7 @@ def _stamps(block: Block, item: Wanted) -> list[list[int] | None]:
         try:
             status = os.stat(path)  # noqa: PTH116
             stamps.append([status.st_size, status.st_mtime_ns])
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no file can have
             stamps.append(None)
     return stamps
 

@@ -14,7 +14,7 @@ from errors import UserError
 from preprocessor.corpora.crema_d import read_sexes as read_demographics
 from tests.fuzzing import attempt, memory_folder, put
 from tests.parsers_binary import ARRAYS, CHECKPOINT, ODD, binary_parsers, many_headers, npy, saved, zipped
-from tests.parsers_text import AS_JSON, MANIFESTS, RECORDS, TEXT_PARSERS
+from tests.parsers_text import AS_JSON, HIFIGAN, MANIFESTS, RECORDS, TEXT_PARSERS
 from tests.small_corpus import textgrid
 from utils.files import read_json
 
@@ -59,6 +59,7 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "records: sums of nothing (ZeroDivisionError)": ("records", line(mel=[0, -1.5, 30.25, -11.5, 1.0])),
     "records: a language that is an object (TypeError)": ("records", line(language={"a": "nul"})),
     "records: a text that no list can hold (UnicodeEncodeError)": ("records", line(text="\ud800")),
+    "records: a NUL in a speaker (ValueError)": ("records", line(speaker="a\0b")),
     "ids: names that lead out": ("ids", b'{"bob": 1, "/etc/evil": 0}'),
     "ids: a NUL (ValueError)": ("ids", b'{"a\\u0000b": 1, "../../evil": 0}'),
     "ids: brackets in brackets (RecursionError)": ("ids", DEEP),
@@ -75,6 +76,9 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "notes: folders that are a number (TypeError)": ("download notes", b'{"files": 3, "parts": {}, "adding": 1.5}'),
     "notes: brackets in brackets (RecursionError)": ("download notes", DEEP),
     "vocoder: brackets in brackets (RecursionError)": ("vocoder JSON", DEEP),
+    "vocoder: more channels than can be counted (RuntimeError)": (
+        "vocoder JSON", json.dumps({**HIFIGAN, "upsample_initial_channel": 2**31}).encode(),
+    ),
     "metadata: a NUL (ValueError)": ("metadata", b"angry-strong-01-02\0\0ctor_05|Actor_05|{K}|Kids\n"),
     "metadata: a name of 400 digits (OSError)": ("metadata", b"happy-a|a" + b"9" * 400 + b"|{K}|x\n"),
     "textgrid: a name that is no text": ("textgrid", json.dumps({**AS_JSON, "tiers": {"\ud800": PHONES}}).encode()),
