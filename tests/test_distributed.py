@@ -406,3 +406,14 @@ def test_what_differs_is_refused_everywhere():
 
 def test_a_question_without_others_is_answered_at_once():
     assert Question(15, None).answer() == 15 and Question(0, None).answer() == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [("bfloat16", "float32", "float32"), ("float32", "bfloat16", "float32"), ("bfloat16", "bfloat16", "bfloat16")],
+)
+def test_processes_train_in_half_precision_where_all_choose_it(first, second, both):
+    line = [sys.executable, "-m", "tests.agreeing", first, second]
+    result = subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [both, both]

@@ -7,8 +7,12 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from training.processes import Process
 
 ROUNDS = 6  # of the test for fast bfloat16
 FRAMES, CHANNELS = 4096, 256  # of its product
@@ -33,6 +37,11 @@ class Precision:
         if device.type == "cpu":
             return cls(torch.bfloat16 if bfloat16_pays() else torch.float32)
         return cls(torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16)
+
+    def agreed(self, process: Process) -> Precision:
+        """This one where all processes have chosen half precision, else float32: they choose by what they measure."""
+        votes = process.sum(torch.tensor(float(self.dtype != torch.float32), device=process.device))
+        return self if int(votes) == process.world else Precision(torch.float32)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context of the forward pass."""

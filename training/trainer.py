@@ -46,7 +46,7 @@ class Trainer(Loop):
         self.process = process
         due = config.train.step
         self.schedule = Schedule(due.total_step, due.save_step, Path(config.train.path.log_path), SHOWN)
-        self.precision = Precision.choose(use_amp, config.train.optimizer.amp_dtype, process.device)
+        self.precision = Precision.choose(use_amp, config.train.optimizer.amp_dtype, process.device).agreed(process)
         self.state = TrainState(config, process, self.precision)
         self.means = RunningMeans(process.device)
         if restore_step is not None:

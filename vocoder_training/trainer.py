@@ -46,7 +46,7 @@ class VocoderTrainer(Loop):
         self.config, self.settings, self.process, self.data = config, config.vocoder, process, data
         due = self.settings.step
         self.schedule = Schedule(due.total_step, due.save_step, Path(self.settings.path.log_path), SHOWN)
-        self.precision = Precision.choose(use_amp, self.settings.optimizer.amp_dtype, process.device)
+        self.precision = Precision.choose(use_amp, self.settings.optimizer.amp_dtype, process.device).agreed(process)
         self.state = VocoderState(config, process.device, self.precision, initial)
         self.means = RunningMeans(process.device)
         if restore_step is not None:
