@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-# The original's model and training, which are those of the schema, so that figures compare with it and with earlier
-# ones.
+# The original's model and training, which are the schema's defaults: figures are to compare with it.
 ORIGINAL: dict[str, object] = {
     "model.transformer": "{}",
     "model.emotion_token_layer": "{}",

@@ -206,7 +206,7 @@ class SpeakerConditionLConvBlock(_GatedLightweightConv):
         return self.output_norm.conditioned(self.feed_forward(x), second) * kept
 
     def _conditions(self, speaker: Tensor) -> tuple[Condition, Condition]:
-        if self.settled_affines is None:
+        if self.settled_affines is None or torch.is_grad_enabled():
             return self.conv_norm.condition(speaker), self.output_norm.condition(speaker)
         parts = F.linear(speaker, self.settled_affines).unsqueeze(1).chunk(4, dim=-1)
         return Condition(*parts[:2]), Condition(*parts[2:])

@@ -126,6 +126,9 @@ def test_what_is_settled_speaks_the_same_until_weights_change():
         for name, parameter in block.train().named_parameters():
             parameter.copy_(0.5 * others[name])
         assert not torch.allclose(block(x, speaker, mask), changed, atol=1e-2)
+        block.eval().settle()
+    weights = [block.conv.weight, block.conv_norm.affine.weight, block.output_norm.affine.weight]
+    assert all(gradient.any() for gradient in gradients(block(x, speaker, mask), weights))
 
 
 def test_a_lightweight_convolution_takes_part_in_mixed_precision():
