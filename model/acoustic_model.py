@@ -160,7 +160,7 @@ class AcousticModel(nn.Module):
         return Postfilter(sizes.mel_bands, known, sizes.emotions, sizes.intensities)
 
     def settle(self) -> None:
-        """Make the model faster for sentences, until `train()` or new weights; see SpeakerConditionLConvBlock.settle."""
+        """Make the model faster for sentences, until `train()` or new weights: see SpeakerConditionLConvBlock."""
         for module in self.modules():
             if isinstance(module, SpeakerConditionLConvBlock):
                 module.settle()

@@ -51,7 +51,7 @@ class _NormReLU(torch.autograd.Function):
         ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, eps: float, synchronised: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Output, mean [C], biased variance [C], number of values per channel."""
-        sums = x.mul_(valid).sum((0, 2, 3))  # not _sum(): other rounding tips ReLUs over that the golden values have at 0
+        sums = x.mul_(valid).sum((0, 2, 3))  # not _sum(), whose rounding tips over a ReLU of the golden values
         count = (valid.sum() * x.shape[3]).reshape(1)
         totals = _total(torch.cat([sums, count]), synchronised)
         mean, count = totals[:-1] / totals[-1], totals[-1]
